@@ -37,7 +37,7 @@ def dot_from(origin: Tensor, a: Tensor, b: Tensor) -> Tensor:
 
 def _by_piece(f: Callable[..., Tensor], *rows: Tensor) -> Tensor:
     """The sum of f over pieces of the rows, so that its temporaries are small."""
-    size = max(len(rows[0]) // 8, 1 << 16)
+    size = max(len(rows[0]) // 4, 1 << 16)
     pieces = zip(*(row.split(size) for row in rows), strict=True)
     return torch.stack([f(*map(wide, piece)) for piece in pieces]).sum()
 

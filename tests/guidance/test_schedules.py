@@ -14,6 +14,13 @@ RUN = tuple(float(s) for s in np.linspace(14.6, 0.0, 9))  # 8 steps
 FLOW = tuple(float(t) for t in np.linspace(1.0, 0.0, 9))
 progresses = st.floats(0, 1)
 
+
+def area(y, x):
+    """Under straight lines through the points."""
+    y = np.asarray(y)
+    return ((y[1:] + y[:-1]) / 2 * np.diff(x)).sum()
+
+
 EXAMPLES = [
     g.Constant(7.5),
     g.Linear(7.0, 1.0),
@@ -107,7 +114,7 @@ def test_ramps(p, a, b, k):
 def test_ramps_keep_the_mean_of_the_paper(mean):
     p = np.linspace(0, 1, 2001)
     for schedule in (g.Linear(0.0, 2 * mean), g.Cosine(0.0, 2 * mean), g.Linear(2 * mean, 0.0)):
-        assert np.trapezoid([schedule.weight(x, 1.0) for x in p], p) == pytest.approx(mean, rel=1e-6)
+        assert area([schedule.weight(x, 1.0) for x in p], p) == pytest.approx(mean, rel=1e-6)
 
 
 def test_interval_edges():
@@ -222,7 +229,7 @@ def test_triangle_takes_the_nearest_step_between_steps():
 def test_beta_is_a_density(a, b):
     p = np.linspace(0, 1, 4001)
     density = np.array([g.Beta(1.0, a, b, 0.0).weight(x, 1.0) for x in p])
-    assert np.trapezoid(density, p) == pytest.approx(1.0, abs=2e-3)
+    assert area(density, p) == pytest.approx(1.0, abs=2e-3)
     floored = np.array([g.Beta(3.0, a, b, 1.0).weight(x, 1.0) for x in p])
     np.testing.assert_allclose(floored, np.maximum(1.0, 3 * density))
 
