@@ -1,0 +1,98 @@
+"""What each of the host's guiders calls its weight, and which pair of predictions it contrasts.
+
+Guiders are recognised by what they carry, not by class: the host loads its node files under names of its own, so an
+`isinstance` check against an imported class would always fail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class GuiderKind:
+    """One row of the table.
+
+    matches     tells whether a guider is of this kind
+    weight      name of the attribute that is the pair's weight; None where there is none
+    baseline    key in `guider.conds` of the conditioning that the positive is contrasted with
+    steered     what a weight acts on, in a user's words; shown once where it is not simply `cfg`
+    contrasted  key in `guider.conds` of the conditioning that is contrasted with the baseline and can stand in for it;
+                None where the guider cannot use one for the other
+    corrects    whether post-CFG functions run at weight 1 too
+    """
+
+    name: str
+    matches: Callable[[object], bool]
+    weight: str | None
+    baseline: str | None
+    steered: str = ""
+    contrasted: str | None = "positive"
+    corrects: bool = True
+
+
+GUIDERS = (
+    GuiderKind(
+        "Dual CFG Guider (nested)",
+        lambda guider: hasattr(guider, "cfg2") and getattr(guider, "nested", False),
+        weight="cfg1",
+        baseline="middle",
+        steered="cfg_conds (cond1 against cond2); cfg_cond2_negative stays as it is",
+    ),
+    GuiderKind(
+        "Dual CFG Guider",
+        lambda guider: hasattr(guider, "cfg2"),
+        weight="cfg2",
+        baseline="negative",
+        steered="cfg_cond2_negative (cond2 against the negative); cfg_conds stays as it is",
+        contrasted="middle",
+    ),
+    GuiderKind(
+        "Perp-Neg Guider",
+        lambda guider: hasattr(guider, "neg_scale"),
+        weight="cfg",
+        baseline="empty_negative_prompt",
+        steered="cfg (positive against the empty prompt); a pass is saved at weight 1 only if neg_scale is 0",
+        contrasted=None,
+    ),
+    GuiderKind(
+        "Dual Model CFG Guider",
+        lambda guider: hasattr(guider, "uncond_model_patcher"),
+        weight="cfg",
+        baseline="negative",
+        steered="cfg; at weight 1 the host skips every post-CFG function together with the negative model",
+        contrasted=None,
+        corrects=False,
+    ),
+    GuiderKind(
+        "Basic Guider",
+        lambda guider: "negative" not in guider.original_conds,
+        weight=None,
+        baseline=None,
+    ),
+    GuiderKind("CFG Guider", lambda guider: True, weight="cfg", baseline="negative"),
+)
+
+
+def kind_of(guider) -> GuiderKind:
+    return next(kind for kind in GUIDERS if kind.matches(guider))
+
+
+def negative_model(guider):
+    """The loaded model that makes the negative pass: its own in the Dual Model CFG Guider, else the guider's."""
+    if hasattr(guider, "uncond_model_patcher"):
+        return guider.uncond_inner
+    return guider.inner_model
+
+
+def wants_negative_pass(guider, kind: GuiderKind, scale: float, model_options: dict) -> bool:
+    """Whether a step at this scale needs the baseline's prediction."""
+    if scale != 1.0 or model_options.get("disable_cfg1_optimization", False):
+        return True
+    return getattr(guider, "neg_scale", 0.0) != 0.0 or kind.name.endswith("(nested)")
+
+
+def makes_negative_pass(guider, kind: GuiderKind, scale: float, model_options: dict) -> bool:
+    """Whether the host will evaluate the baseline's conditioning at this scale."""
+    return negative_model(guider) is not None and wants_negative_pass(guider, kind, scale, model_options)

@@ -1,0 +1,426 @@
+"""How stages reach the host: four wrappers and one post-CFG function, installed once per MODEL.
+
+OUTER_SAMPLE     opens the run and closes it, whatever happens in between
+PREPARE_SAMPLING lets the host load what the further negatives need (ControlNets)
+SAMPLER_SAMPLE   processes the further negatives as the host processes its own conditionings
+PREDICT_NOISE    finds the step, sets the guider's weight for it and hands the further negatives down
+APPLY_MODEL      shows models and adapters a pair, however many branches a batch holds
+post-CFG         turns the raw predictions of a step into the guided one
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from dataclasses import dataclass
+
+import comfy.model_sampling
+import comfy.sampler_helpers
+import comfy.utils
+import torch
+from comfy.patcher_extension import WrappersMP
+
+from ..guidance import finite_per_sample, select_per_sample
+from . import branches, guiders, run, stages
+
+KEY = "azimuth"
+
+
+def add_stage(model, stage: stages.Stage):
+    """A clone of the MODEL with one more stage. Raises ValueError where two stages answer the same question."""
+    own = model.model_options.get(stages.OPTION, ())
+    stages.refuse_conflict(own, stage)
+    patched = model.clone()
+    patched.model_options[stages.OPTION] = (*own, stage)
+    for place, wrapper in WRAPPERS.items():
+        if not patched.get_wrappers(place, KEY):
+            patched.add_wrapper_with_key(place, KEY, wrapper)
+    if guide not in patched.model_options.get("sampler_post_cfg_function", ()):
+        patched.set_model_sampler_post_cfg_function(guide)
+    return patched
+
+
+def model_kind(model) -> str:
+    """The family: "flow" for rectified-flow models, "ve" for all that the host presents in sigma coordinates."""
+    sampling = model.get_model_object("model_sampling")
+    return "flow" if isinstance(sampling, comfy.model_sampling.CONST) else "ve"
+
+
+# ---- the run
+
+
+def outer_sample(executor, noise, latent_image, sampler, sigmas, *args, **kwargs):
+    guider = executor.class_obj
+    if len(sigmas) < 2:  # no step to guide
+        return executor(noise, latent_image, sampler, sigmas, *args, **kwargs)
+    own = stages.of(guider)
+    kind = model_kind(guider.model_patcher)
+    row = guiders.kind_of(guider)
+    shapes = kwargs.get("latent_shapes") or [noise.shape]
+    this = run.Run.open(own, tuple(sigmas.tolist()), kind, row, sampler, shapes)
+    guider.model_options[run.OPTION] = this
+    this.before = weight_of(guider, this)
+    this.neutral = this.before is not None and this.is_neutral(this.before)
+    introduce(guider, this)
+    if this.before is None or this.neutral:
+        return finish(this, executor, noise, latent_image, sampler, sigmas, *args, **kwargs)
+    branches.open_branches(guider, this)
+    try:
+        set_weight(guider, this, loading_weight(this))
+        return finish(this, executor, noise, latent_image, sampler, sigmas, *args, **kwargs)
+    finally:
+        set_weight(guider, this, this.before)
+        branches.close_branches(this)
+
+
+def finish(this: run.Run, executor, *args, **kwargs):
+    """Sample, and report what was not finite even if the run was interrupted."""
+    try:
+        return executor(*args, **kwargs)
+    finally:
+        report_non_finite(this)
+
+
+def loading_weight(this: run.Run) -> float:
+    """The weight under which the guider decides what to load: not 1 if any step needs the negative pass."""
+    return next((scale for scale in this.scales(this.before) if scale != 1.0), this.before)
+
+
+def weight_of(guider, this: run.Run) -> float | None:
+    return getattr(guider, this.guider.weight) if this.guider.weight else None
+
+
+def set_weight(guider, this: run.Run, scale: float) -> None:
+    setattr(guider, this.guider.weight, scale)
+
+
+def introduce(guider, this: run.Run) -> None:
+    """Say once what this run's guidance does that its user might not expect."""
+    if this.before is None:
+        warn_without_negative(this)
+        return
+    warn_stranded(guider, this)
+    if not this.neutral:
+        scales = this.scales(this.before)
+        introduce_weight(this, scales)
+        warn_at_weight_1(guider, this, scales)
+        name_foreign(guider.model_options, this)
+
+
+def warn_stranded(guider, this: run.Run) -> None:
+    """A guider with a second model for the negative runs the first model's functions only."""
+    stranded = set(stages.of(getattr(guider, "uncond_model_patcher", guider))) - set(this.stages)
+    if stranded:
+        names = ", ".join(sorted(stage.node for stage in stranded))
+        this.say(
+            f"{names} on the negative model of the {this.guider.name} has no effect; wire it to the positive model.",
+            logging.WARNING,
+        )
+
+
+def warn_without_negative(this: run.Run) -> None:
+    for stage in this.of(stages.Weight) + this.of(stages.Negative) + this.of(stages.Combine):
+        this.say(
+            f"{stage.node} has no effect under the {this.guider.name}, which makes no negative pass; use a CFG Guider "
+            f"or KSampler.",
+            logging.WARNING,
+        )
+
+
+def introduce_weight(this: run.Run, scales: list[float]) -> None:
+    for stage in this.of(stages.Weight)[-1:]:
+        if any(scale != this.before for scale in scales):
+            this.say(
+                f"{stage.node} sets the weight to {min(scales):g} to {max(scales):g} over {len(scales)} steps, in "
+                f"place of the sampler's {this.before:g}."
+            )
+        if this.guider.steered:
+            this.say(f"Under the {this.guider.name}, {stage.node} steers {this.guider.steered}.")
+
+
+def warn_at_weight_1(guider, this: run.Run, scales: list[float]) -> None:
+    wants = functools.partial(guiders.wants_negative_pass, guider, this.guider, model_options=guider.model_options)
+    if not this.sampler_name.endswith("_cfg_pp") and not any(map(wants, scales)):
+        for stage in this.of(stages.Negative) + this.of(stages.Combine):
+            this.say(
+                f"{stage.node} has no effect at weight 1, where no negative pass is made; raise the sampler's cfg.",
+                logging.WARNING,
+            )
+    if 1.0 in scales and not this.guider.corrects:
+        for stage in this.of(stages.Correct):
+            this.say(
+                f"{stage.node} has no effect at weight 1 under the {this.guider.name}, which skips it there; keep the "
+                f"weight away from 1.",
+                logging.WARNING,
+            )
+
+
+def name_foreign(model_options: dict, this: run.Run) -> None:
+    """Name what a combine rule takes the place of, and what it keeps."""
+    for stage in this.of(stages.Combine):
+        if not this.ever_counts(stage, this.before):
+            continue
+        if "sampler_cfg_function" in model_options:
+            this.say(f"{stage.node} replaces the cfg function {name(model_options['sampler_cfg_function'])}.")
+        earlier = earlier_post_functions(model_options)
+        if earlier:
+            names = ", ".join(name(function) for function in earlier)
+            fate = "replaces" if "sampler_cfg_function" in model_options else "keeps the difference made by"
+            this.say(f"{stage.node} {fate} the earlier post-CFG function {names}.")
+
+
+def earlier_post_functions(model_options: dict) -> list:
+    functions = model_options.get("sampler_post_cfg_function", [])
+    return functions[: functions.index(guide)]
+
+
+def name(function) -> str:
+    return getattr(function, "__qualname__", type(function).__name__).split(".")[0]
+
+
+def report_non_finite(this: run.Run) -> None:
+    """Warn once, after the run, of steps whose predictions were not finite: one read of the device for all steps."""
+    if not this.non_finite:
+        return
+    sigmas, flags = zip(*this.non_finite, strict=True)
+    bad = torch.stack(flags).tolist()
+    steps = [run.find_step(this.sigmas, s).index for s, b in zip(torch.stack(sigmas).tolist(), bad, strict=True) if b]
+    if steps:
+        this.say(
+            f"Azimuth: the model's prediction holds NaN or infinity at step {steps[0] + 1} of {len(this.sigmas) - 1}; "
+            f"it was passed on as it came, so check the model's precision or lower the guidance weight.",
+            logging.WARNING,
+        )
+
+
+def prepare_sampling(executor, model, noise_shape, conds, *args, model_options=None, **kwargs):
+    this = (model_options or {}).get(run.OPTION)
+    if this is None or not this.branches:
+        return executor(model, noise_shape, conds, *args, model_options=model_options, **kwargs)
+    own = branches.as_host_conds(this)
+    loaded, together, models = executor(
+        model, noise_shape, {**conds, **own}, *args, model_options=model_options, **kwargs
+    )
+    return loaded, {key: value for key, value in together.items() if key not in own}, models
+
+
+def sampler_sample(executor, guider, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, *args):
+    this = guider.model_options.get(run.OPTION)
+    if this is not None and this.before is not None:
+        set_weight(guider, this, this.before)
+        seed = extra_args.get("seed")
+        branches.process_branches(guider, this, noise, latent_image, denoise_mask, seed)
+    return executor(guider, sigmas, extra_args, callback, noise, latent_image, denoise_mask, *args)
+
+
+# ---- the step
+
+
+def predict_noise(executor, x, timestep, model_options=None, seed=None):
+    guider, model_options = executor.class_obj, model_options or {}
+    this = guider.model_options.get(run.OPTION)
+    if this is None or this.neutral or this.before is None:
+        return executor(x, timestep, model_options, seed)
+    find_step(guider, this, timestep)
+    before, conds = weight_of(guider, this), guider.conds
+    this.predictions, this.active = [], []
+    try:
+        scale = step_scale(this, before)
+        set_weight(guider, this, scale)
+        if guiders.makes_negative_pass(guider, this.guider, scale, model_options):
+            if this.baseline_missing:
+                stand_in(guider, this)
+            elif this.branches:
+                this.active = branches.active(this, this.step, scale)
+                swap_baseline(guider, this)
+                model_options = with_branches(guider, this, model_options)
+        return executor(x, timestep, model_options, seed)
+    finally:
+        set_weight(guider, this, before)
+        guider.conds = conds
+
+
+def find_step(guider, this: run.Run, timestep) -> None:
+    """Note which step this is, and whether the main negative's own time range leaves it without a prediction."""
+    baseline = guider.conds.get(this.guider.baseline) or []
+    timed = branches.is_timed(baseline)
+    if timed or this.needs_step:
+        this.step = run.find_step(this.sigmas, timestep[0].item())
+    this.baseline_missing = timed and not branches.in_time(baseline, this.step.called_at)
+
+
+def step_scale(this: run.Run, before: float) -> float:
+    """The weight of this step; 1 where there is no main negative, of which the host would hand over zeros."""
+    if this.baseline_missing:
+        this.say("Azimuth: the negative's time range does not reach every step; those steps run at weight 1.")
+        return 1.0
+    return this.scale_at(this.step, before)
+
+
+def stand_in(guider, this: run.Run) -> None:
+    """Where a negative pass is made without a negative (CFG++ samplers read it), let it equal the positive."""
+    if this.guider.contrasted:
+        guider.conds = {**guider.conds, this.guider.baseline: guider.conds[this.guider.contrasted]}
+
+
+def swap_baseline(guider, this: run.Run) -> None:
+    """Where a partial negative takes the main one's whole place, let the host evaluate it there: no third pass."""
+    whole = [b for b, weight in this.active if b.stage.baseline and weight == 1.0 and not b.restricted]
+    if whole and guiders.negative_model(guider) is guider.inner_model:
+        after = this.active[[b for b, _ in this.active].index(whole[-1]) + 1 :]
+        this.active = [(b, w) for b, w in this.active if b.stage.term] + [(b, w) for b, w in after if b.stage.baseline]
+        guider.conds = {**guider.conds, this.guider.baseline: whole[-1].conds}
+
+
+def with_branches(guider, this: run.Run, model_options: dict) -> dict:
+    if not this.active:
+        return model_options
+    conds = [branch.conds for branch, _ in this.active]
+    handler = branches.BranchHandler(this, guiders.negative_model(guider), conds, model_options.get("context_handler"))
+    return {**model_options, "context_handler": handler}
+
+
+def apply_model(executor, x, t, c_concat=None, c_crossattn=None, control=None, transformer_options=None, **kwargs):
+    """Adapters index a pair by `cond_or_uncond`: to their eyes a further negative is a negative."""
+    options = transformer_options or {}
+    if branches.FIRST_OWN in options:
+        first = options[branches.FIRST_OWN]
+        options = {**options, "cond_or_uncond": [1 if i >= first else i for i in options["cond_or_uncond"]]}
+    return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
+
+
+# ---- the guided prediction
+
+
+def guide(args: dict) -> torch.Tensor:
+    """The post-CFG function: baseline, combine and correct, on the raw predictions, in x0 space."""
+    this = args["model_options"].get(run.OPTION)
+    if this is None:
+        return args["denoised"]
+    note_non_finite(args, this)
+    if this.neutral:
+        return args["denoised"]
+    pair = Pair.of(args, this)
+    guided = combine(args, this, pair) if pair else args["denoised"]
+    return correct(this, guided)
+
+
+def note_non_finite(args: dict, this: run.Run) -> None:
+    """Keep, on the device, whether anything that the model predicted is not finite; it is read after the run."""
+    finite = [finite_per_sample(prediction).all() for prediction in (args["denoised"], *this.predictions)]
+    this.non_finite.append((args["sigma"].flatten()[0].float(), ~torch.stack(finite).all()))
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """The contrasted predictions of a step, and its weight."""
+
+    cond: torch.Tensor
+    uncond: torch.Tensor
+    scale: float
+
+    @classmethod
+    def of(cls, args: dict, this: run.Run) -> Pair | None:
+        """None where the step made no negative pass (the host then hands over zeros)."""
+        own = "empty_cond" if "empty_cond" in args else "uncond"
+        if args[own] is None or this.guider.weight is None or this.baseline_missing:
+            return None
+        return cls(args["cond_denoised"], args[f"{own}_denoised"], args["cond_scale"])
+
+
+def combine(args: dict, this: run.Run, pair: Pair) -> torch.Tensor:
+    """The host's result with the further negatives, or the combine rule's where there is one that is not neutral."""
+    baseline, terms = negatives(args, this, pair)
+    stage = next(iter(this.counting(stages.Combine, this.step, pair.scale)), None)
+    if stage is None and baseline is pair.uncond:
+        return add(args["denoised"], terms)
+    rule = by_rule(this, stage, pair.scale) if stage else plain(pair.scale)
+    ours = per_modality(this, rule, pair.cond, baseline)
+    if keeps_foreign(args, stage):
+        terms = [*terms, args["denoised"] - plain(pair.scale)(pair.cond, pair.uncond)]
+    finite = finite_per_sample(pair.cond) & finite_per_sample(baseline)
+    return select_per_sample(finite, add(ours, terms), args["denoised"])
+
+
+def negatives(args: dict, this: run.Run, pair: Pair) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """What the positive is contrasted with, and what is added to the combined result."""
+    if this.active and not this.predictions:
+        warn_not_evaluated(args, this)
+        return pair.uncond, []
+    found = [
+        (branch.stage, weight, branches.filled(branch, prediction, pair.uncond, args["input"], args["sigma"]))
+        for (branch, weight), prediction in zip(this.active, this.predictions, strict=True)
+    ]
+    baseline = pair.uncond
+    for stage, weight, prediction in found:
+        if stage.baseline:
+            baseline = stage.baseline(baseline, prediction, weight)
+    terms = []
+    for stage, weight, prediction in found:
+        if stage.term:
+            term = functools.partial(stage.term, weight=weight, scale=pair.scale)
+            terms.append(per_modality(this, term, pair.cond, baseline, prediction))
+    return baseline, terms
+
+
+def warn_not_evaluated(args: dict, this: run.Run) -> None:
+    function = args["model_options"].get("sampler_calc_cond_batch_function", args["model"])
+    for branch, _ in this.active:
+        this.say(
+            f"{branch.stage.node} has no effect: {name(function)} of another node makes the predictions itself; use "
+            f"one of the two.",
+            logging.WARNING,
+        )
+
+
+def plain(scale: float):
+    """Plain CFG to the last bit as the host computes it, so that nothing is mistaken for a foreign addition."""
+    return lambda cond, uncond: uncond + (cond - uncond) * scale
+
+
+def by_rule(this: run.Run, stage: stages.Combine, scale: float):
+    def rule(cond: torch.Tensor, uncond: torch.Tensor) -> torch.Tensor:
+        ours = stage.rule(cond, uncond, scale=scale, value=stage.value(this, this.step))
+        return ours if stage.strength == 1.0 else torch.lerp(plain(scale)(cond, uncond), ours, stage.strength)
+
+    return rule
+
+
+def keeps_foreign(args: dict, stage: stages.Combine | None) -> bool:
+    """Whether something other than a cfg function of the slot changed the host's result before us."""
+    options = args["model_options"]
+    if "empty_cond" in args:
+        return True
+    if "sampler_cfg_function" in options:
+        return stage is None
+    return bool(earlier_post_functions(options))
+
+
+def correct(this: run.Run, guided: torch.Tensor) -> torch.Tensor:
+    for stage in this.counting(stages.Correct, this.step, 1.0):
+        ours = per_modality(this, stage.rule, guided)
+        guided = ours if stage.strength == 1.0 else torch.lerp(guided, ours, stage.strength)
+    return guided
+
+
+def add(tensor: torch.Tensor, terms: list[torch.Tensor]) -> torch.Tensor:
+    for term in terms:
+        tensor = tensor + term
+    return tensor
+
+
+def per_modality(this: run.Run, rule, *tensors: torch.Tensor) -> torch.Tensor:
+    """Apply a rule to each part of a packed latent (a video and its sound) on its own; other latents are one part."""
+    if len(this.latent_shapes) < 2:
+        return rule(*tensors)
+    parts = zip(*(comfy.utils.unpack_latents(tensor, this.latent_shapes) for tensor in tensors), strict=True)
+    return comfy.utils.pack_latents([rule(*part) for part in parts])[0]
+
+
+WRAPPERS = {
+    WrappersMP.OUTER_SAMPLE: outer_sample,
+    WrappersMP.PREPARE_SAMPLING: prepare_sampling,
+    WrappersMP.SAMPLER_SAMPLE: sampler_sample,
+    WrappersMP.PREDICT_NOISE: predict_noise,
+    WrappersMP.APPLY_MODEL: apply_model,
+}

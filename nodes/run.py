@@ -1,0 +1,140 @@
+"""One sampling run: its sigmas, the step it is at, and what it has already said.
+
+A `Run` is made when the host opens a run and lives in that run's own copy of `model_options`, so no state outlives it.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import math
+from dataclasses import dataclass, field
+
+from . import guiders, stages
+
+logger = logging.getLogger(__name__)
+
+OPTION = "azimuth_run"
+
+# A second evaluation of a step comes back with a rounded sigma; the host itself compares with 1e-4.
+SIGMA_TOLERANCE = 1e-5
+
+
+@dataclass(frozen=True)
+class Step:
+    """The scheduled step of a model call. `called_at` is the sigma of the call, which a corrector or a midpoint takes
+    between `sigma` and `sigma_next`."""
+
+    index: int
+    progress: float
+    sigma: float
+    sigma_next: float
+    called_at: float
+
+
+def find_step(sigmas: tuple[float, ...], called_at: float) -> Step:
+    """The step of a run with these sigmas (descending, or ascending when unsampling) that a call at a sigma belongs to.
+
+    A call between two scheduled sigmas belongs to the step that contains it; outside the list it is clamped.
+    """
+    steps = len(sigmas) - 1
+    if sigmas[-1] > sigmas[0]:
+        reached = [sigma <= called_at * (1 + SIGMA_TOLERANCE) for sigma in sigmas[:steps]]
+    else:
+        reached = [sigma * (1 + SIGMA_TOLERANCE) >= called_at for sigma in sigmas[:steps]]
+    index = max((i for i, is_reached in enumerate(reached) if is_reached), default=0)
+    return step_at(sigmas, index, called_at)
+
+
+def step_at(sigmas: tuple[float, ...], index: int, called_at: float | None = None) -> Step:
+    """A step by its index, called at its own sigma or at another."""
+    sigma = sigmas[index]
+    progress = index / max(len(sigmas) - 2, 1)
+    return Step(index, progress, sigma, sigmas[index + 1], sigma if called_at is None else called_at)
+
+
+@dataclass(eq=False)
+class Run:
+    """Everything that changes while one run is sampled."""
+
+    stages: tuple[stages.Stage, ...]
+    sigmas: tuple[float, ...]
+    kind: str
+    guider: guiders.GuiderKind
+    sampler: object
+    latent_shapes: list
+    active: list = field(default_factory=list)
+    schedules: dict = field(default_factory=dict)
+    branches: list = field(default_factory=list)
+    predictions: list = field(default_factory=list)
+    step: Step | None = None
+    before: float | None = None  # the weight that the guider came with
+    neutral: bool = False
+    baseline_missing: bool = False
+    non_finite: list = field(default_factory=list)
+    said: set = field(default_factory=set)
+
+    @classmethod
+    def open(cls, model_stages, sigmas, kind: str, guider: guiders.GuiderKind, sampler, latent_shapes=()) -> Run:
+        """Fit every stage to this run's sigmas. Raises ValueError, naming node and input, where one does not fit."""
+        run = cls(model_stages, sigmas, kind, guider, sampler, latent_shapes)
+        for stage in model_stages:
+            try:
+                run.schedules[stage] = stage.schedule.for_run(sigmas, kind)
+            except ValueError as error:
+                raise ValueError(f"{stage.node}, input {stage.input}: {error}") from error
+        for stage in run.of(stages.Weight):
+            if stage.check:
+                stage.check(run)
+        run.step = step_at(sigmas, 0)
+        return run
+
+    def of(self, kind: type) -> list:
+        return [stage for stage in self.stages if isinstance(stage, kind)]
+
+    @property
+    def needs_step(self) -> bool:
+        """Reading the sigma of a call waits for the device, so it is done only where a stage changes over the run."""
+        return not all(stage.constant for stage in self.stages) or any(b.timed for b in self.branches)
+
+    def counting(self, kind: type, step: Step, scale: float) -> list:
+        """The stages of a kind that do something at a step, of which `scale` is the weight."""
+        return [stage for stage in self.of(kind) if stage.counts(self, step, scale)]
+
+    @functools.cached_property
+    def steps(self) -> list[Step]:
+        return [step_at(self.sigmas, i) for i in range(len(self.sigmas) - 1)]
+
+    def ever_counts(self, stage: stages.Stage, before: float) -> bool:
+        """Whether a stage does something at any step of the run; `before` is the sampler's own weight."""
+        return any(stage.counts(self, step, self.scale_at(step, before)) for step in self.steps)
+
+    def is_neutral(self, before: float) -> bool:
+        """Whether no stage does anything at any step, so that the host's own results can stand untouched."""
+        unchanged = all(scale == before for scale in self.scales(before))
+        return unchanged and not any(self.ever_counts(stage, before) for stage in self.stages)
+
+    def scale_at(self, step: Step, scale: float) -> float:
+        """The weight of a step, from the sampler's own."""
+        for stage in self.of(stages.Weight):
+            scale = stage.rule(self, step, stage.value(self, step), scale)
+        return 1.0 if math.isclose(scale, 1.0, rel_tol=1e-6) else scale
+
+    def scales(self, scale: float) -> list[float]:
+        return [self.scale_at(step, scale) for step in self.steps]
+
+    def say(self, sentence: str, level: int = logging.INFO) -> None:
+        """Log a sentence, once a run."""
+        if sentence not in self.said:
+            self.said.add(sentence)
+            logger.log(level, sentence)
+
+    @property
+    def sampler_name(self) -> str:
+        """The host's name of the sampler: `euler`, `dpmpp_2m`, ..."""
+        function = getattr(self.sampler, "sampler_function", None)
+        return getattr(function, "__name__", type(self.sampler).__name__).removeprefix("sample_")
+
+    @property
+    def sampler_options(self) -> dict:
+        return getattr(self.sampler, "extra_options", {})

@@ -1,0 +1,186 @@
+"""Promise 4: state lives in the run. Whatever happened before, the next run is as the first."""
+
+import functools
+
+import comfy.samplers
+import pytest
+import torch
+from azimuth import guidance
+from azimuth.nodes import run
+from methods import BY_NAME, stack
+from tiny import guider_of, model, noise, sample, scales, sigmas_of, text, watch
+
+# The host's SDE noise asks for a time that is out of its range by a rounding; its adaptive sampler copies a tensor.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Should have t"),
+    pytest.mark.filterwarnings("ignore:To copy construct from a tensor"),
+]
+
+SAMPLERS = [
+    "euler",
+    "heun",
+    "dpmpp_2s_ancestral",
+    "dpmpp_sde",
+    "euler_ancestral",
+    "uni_pc",
+    "euler_cfg_pp",
+    "dpmpp_2m",
+]
+
+
+def full_stack(kind="eps"):
+    return stack(model(kind), "scheduled_cfg", "compose", "partial", "mimic", "imagen")
+
+
+@functools.cache
+def fresh(sampler, kind="eps"):
+    return sample(full_stack(kind), sampler=sampler)
+
+
+class Interruption(Exception):
+    pass
+
+
+def interrupt(patched, sampler):
+    def stop(step, *rest):
+        if step == 2:
+            raise Interruption
+
+    guider = guider_of(patched)
+    x = noise()
+    with pytest.raises(Interruption):
+        guider.sample(
+            x,
+            torch.zeros_like(x),
+            comfy.samplers.sampler_object(sampler),
+            sigmas_of(patched, 6),
+            callback=stop,
+            disable_pbar=True,
+            seed=3,
+        )
+    return guider
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_run_after_other_runs_is_as_a_fresh_one(sampler):
+    patched = full_stack()
+    sample(patched, x=noise(2, size=12), sampler=sampler, steps=3)
+    interrupt(patched, sampler)
+    sample(patched, sampler=sampler, sigmas=sigmas_of(patched, 6)[2:])
+    assert torch.equal(sample(patched, sampler=sampler), fresh(sampler))
+    assert torch.equal(sample(patched, sampler=sampler), fresh(sampler))
+
+
+def test_flow_models_too():
+    patched = full_stack("flow")
+    interrupt(patched, "heun")
+    assert torch.equal(sample(patched, sampler="heun"), fresh("heun", "flow"))
+
+
+def test_an_interrupted_guider_is_as_it_was():
+    patched = full_stack()
+    guider = interrupt(patched, "heun")
+    assert guider.cfg == 5.0
+    assert set(guider.conds) == {"positive", "negative"}
+    assert torch.equal(guider.conds["negative"][0]["cross_attn"], text(2)[0][0])
+    assert guider.model_options is patched.model_options
+    assert run.OPTION not in patched.model_options
+    latent = guider.sample(
+        noise(),
+        torch.zeros_like(noise()),
+        comfy.samplers.sampler_object("heun"),
+        sigmas_of(patched, 6),
+        disable_pbar=True,
+        seed=3,
+    )
+    assert torch.equal(latent, fresh("heun"))
+
+
+def test_the_guider_holds_its_own_weight_and_conditionings_between_the_calls_of_a_run():
+    patched = BY_NAME["partial"].on(BY_NAME["scheduled_cfg"].on(model()), weight=1.0)
+    guider = guider_of(patched)
+    found = []
+
+    def look(step, *rest):
+        found.append((guider.cfg, guider.conds["negative"][0]["cross_attn"]))
+
+    x = noise()
+    sampler = comfy.samplers.sampler_object("euler")
+    guider.sample(x, torch.zeros_like(x), sampler, sigmas_of(patched, 4), callback=look, disable_pbar=True)
+    assert [cfg for cfg, _ in found] == [5.0] * 4 and guider.cfg == 5.0
+    assert all(torch.equal(negative.cpu(), text(2)[0][0]) for _, negative in found)
+
+
+def test_outside_its_window_the_weight_is_the_samplers_own():
+    patched = BY_NAME["scheduled_cfg"].on(model(), scale=9.0, end=0.5, outside="sampler cfg")
+    assert scales(patched) == [9.0, 9.0, 9.0, 5.0, 5.0, 5.0]
+    assert scales(patched, cfg=1.0) == [9.0, 9.0, 9.0, 1.0, 1.0, 1.0]
+
+
+def test_a_run_from_a_later_step_counts_its_own_steps():
+    patched = BY_NAME["scheduled_cfg"].on(model(), scale=guidance.Linear(9.0, 3.0))
+    assert scales(patched, sigmas=sigmas_of(patched, 6)[2:]) == [9.0, 7.0, 5.0, 3.0]
+
+
+PER_STEP = guidance.Steps((9.0, 8.0, 7.0, 6.0, 5.0, 4.0))
+
+
+@pytest.mark.parametrize(
+    ("sampler", "expected"),
+    [
+        ("euler", [9, 8, 7, 6, 5, 4]),
+        ("euler_cfg_pp", [9, 8, 7, 6, 5, 4]),
+        ("dpmpp_2m", [9, 8, 7, 6, 5, 4]),
+        ("euler_ancestral", [9, 8, 7, 6, 5, 4]),
+        # A corrector is called at the sigma of the next step, and counts as that step.
+        ("heun", [9, 8, 8, 7, 7, 6, 6, 5, 5, 4, 4]),
+        # A midpoint lies within its step.
+        ("dpm_2", [9, 9, 8, 8, 7, 7, 6, 6, 5, 5, 4]),
+        # The host takes the last sigma for 0.001, and corrects in the call of the next step.
+        ("uni_pc", [9, 8, 7, 6, 5, 4]),
+    ],
+)
+def test_every_call_has_the_weight_of_its_step(sampler, expected):
+    patched = BY_NAME["scheduled_cfg"].on(model(), scale=PER_STEP)
+    assert scales(patched, sampler=sampler)[: len(expected)] == expected
+
+
+@pytest.mark.parametrize("sampler", ["dpmpp_2s_ancestral", "dpmpp_sde", "heun", "seeds_2", "dpm_adaptive"])
+def test_a_call_between_steps_has_the_weight_of_the_step_that_holds_its_sigma(sampler):
+    seen = []
+    sample(watch(BY_NAME["scheduled_cfg"].on(model(), scale=PER_STEP), seen), sampler=sampler)
+    sigmas = sigmas_of(model(), 6)[:-1]
+    assert len(seen) > 6
+    for args in seen:
+        reached = int((sigmas >= args["sigma"][0].cpu() * (1 - 1e-4)).sum())
+        assert args["cond_scale"] == PER_STEP.values[max(reached - 1, 0)]
+
+
+def test_a_run_without_steps_is_left_to_the_host():
+    patched = full_stack()
+    one = sigmas_of(patched, 6)[:1]
+    assert torch.equal(sample(patched, sigmas=one), sample(model(), sigmas=one))
+    assert torch.equal(sample(patched, sigmas=one[:0]), sample(model(), sigmas=one[:0]))
+
+
+@pytest.mark.parametrize(
+    ("sigmas", "called_at", "index"),
+    [
+        ((10.0, 5.0, 1.0, 0.0), 10.0, 0),
+        ((10.0, 5.0, 1.0, 0.0), 5.00001, 1),  # a rounding above the later step belongs to it
+        ((10.0, 5.0, 1.0, 0.0), 5.1, 0),
+        ((10.0, 5.0, 1.0, 0.0), 7.0, 0),
+        ((10.0, 5.0, 1.0, 0.0), 0.001, 2),
+        ((10.0, 5.0, 1.0, 0.0), 0.0, 2),
+        ((10.0, 5.0, 1.0, 0.0), 11.0, 0),
+        ((0.0, 1.0, 5.0, 10.0), 0.0, 0),
+        ((0.0, 1.0, 5.0, 10.0), 0.999995, 1),
+        ((0.0, 1.0, 5.0, 10.0), 3.0, 1),
+        ((0.0, 1.0, 5.0, 10.0), 10.0, 2),
+        ((1.0, 0.0), 1.0, 0),
+    ],
+)
+def test_the_step_of_a_sigma(sigmas, called_at, index):
+    step = run.find_step(sigmas, called_at)
+    assert (step.index, step.sigma, step.sigma_next) == (index, sigmas[index], sigmas[index + 1])
+    assert step.progress == (index / (len(sigmas) - 2) if len(sigmas) > 2 else 0.0)

@@ -1,0 +1,244 @@
+"""Tiny random models of the host's own classes, and short runs with them. Every parameter is drawn, none is zero."""
+
+import functools
+import math
+
+import comfy.ldm.audio.embedders
+import comfy.model_base
+import comfy.model_management
+import comfy.model_patcher
+import comfy.model_sampling
+import comfy.samplers
+import comfy.supported_models
+import comfy_extras.nodes_custom_sampler as custom
+import torch
+
+WIDTH = 64
+UNET = {
+    "image_size": 32,
+    "in_channels": 4,
+    "out_channels": 4,
+    "model_channels": 32,
+    "num_res_blocks": [1, 1],
+    "channel_mult": [1, 2],
+    "transformer_depth": [1, 1],
+    "transformer_depth_middle": 1,
+    "transformer_depth_output": [1, 1, 1, 1],
+    "context_dim": WIDTH,
+    "num_heads": 4,
+    "num_head_channels": -1,
+    "use_spatial_transformer": True,
+    "use_linear_in_transformer": False,
+    "adm_in_channels": None,
+    "use_temporal_attention": False,
+    "use_temporal_resblock": False,
+    "legacy": False,
+}
+
+
+class Flow(comfy.model_sampling.ModelSamplingDiscreteFlow, comfy.model_sampling.CONST):
+    pass
+
+
+class VPrediction(comfy.model_sampling.ModelSamplingDiscrete, comfy.model_sampling.V_PREDICTION):
+    pass
+
+
+class Continuous(comfy.model_sampling.ModelSamplingContinuousEDM, comfy.model_sampling.EDM):
+    pass
+
+
+SAMPLING = {"eps": None, "v": VPrediction, "edm": Continuous, "flow": Flow}
+
+
+def initialise(module, seed=0):
+    """Draw every parameter: norms at 1, the rest at a gain that keeps signals alive. Zeros would pass every test."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, parameter in module.named_parameters():
+        if parameter.ndim < 2:
+            parameter.data.fill_(1.0 if name.endswith(("weight", "gamma")) else 0.0)
+        else:
+            gain = 1.0 / math.sqrt(parameter[0].numel())
+            parameter.data.copy_(torch.randn(parameter.shape, generator=generator) * gain)
+    return module
+
+
+@functools.cache
+def base_model(kind="eps"):
+    config = comfy.supported_models.SD15(dict(UNET))
+    config.set_inference_dtype(torch.float32, None)
+    model = comfy.model_base.BaseModel(config, device="cpu")
+    initialise(model.diffusion_model)
+    if SAMPLING[kind]:
+        model.model_sampling = SAMPLING[kind](config)
+    return model.eval()
+
+
+@functools.cache
+def model(kind="eps"):
+    """The MODEL of a kind. Nodes patch clones of it, as in a workflow, and loading it again costs nothing."""
+    device = comfy.model_management.get_torch_device()
+    return comfy.model_patcher.ModelPatcher(base_model(kind), device, torch.device("cpu"))
+
+
+def dit():
+    """SD3's transformer: 4-D latents of a flow model."""
+    embedder = {"target": "torch.nn.Linear", "params": {"in_features": WIDTH, "out_features": 64}}
+    shape = {"in_channels": 16, "depth": 1, "num_blocks": 3, "input_size": None}
+    embedding = {"context_embedder_config": embedder, "adm_in_channels": 8}
+    return comfy.supported_models.SD3({**shape, **embedding})
+
+
+def video():
+    """Wan's transformer: 5-D latents of a flow model."""
+    size = {"dim": 64, "ffn_dim": 64, "num_heads": 2, "num_layers": 1, "text_dim": WIDTH, "freq_dim": 32}
+    return comfy.supported_models.WAN21_T2V({"image_model": "wan2.1", "model_type": "t2v", **size})
+
+
+def audio():
+    """Stable Audio's transformer: 3-D latents of a v model."""
+    return comfy.supported_models.StableAudio(
+        {"audio_model": "dit1.0", "embed_dim": 64, "num_heads": 1, "depth": 1, "project_cond_tokens": True}
+    )
+
+
+def packed():
+    """LTX's transformer for a video with its sound: two latents, packed into one."""
+    video = {"cross_attention_dim": 64, "attention_head_dim": 32, "num_attention_heads": 2}
+    sound = {"audio_cross_attention_dim": 64, "audio_attention_head_dim": 32, "audio_num_attention_heads": 2}
+    connector = {"connector_num_layers": 1, "connector_attention_head_dim": 32, "connector_num_attention_heads": 2}
+    size = {"num_layers": 1, "caption_channels": WIDTH, **connector}
+    return comfy.supported_models.LTXAV({"image_model": "ltxav", **video, **sound, **size})
+
+
+@functools.cache
+def architecture(build):
+    """The MODEL of one of the architectures above."""
+    config = build()
+    config.set_inference_dtype(torch.float32, None)
+    seconds = comfy.ldm.audio.embedders.NumberConditioner(768, min_val=0, max_val=512).state_dict()
+    names = ("seconds_start", "seconds_total")
+    weights = {f"conditioner.conditioners.{name}.{key}": v for name in names for key, v in seconds.items()}
+    net = config.get_model(weights, device="cpu")
+    initialise(net)
+    device = comfy.model_management.get_torch_device()
+    return comfy.model_patcher.ModelPatcher(net.eval(), device, torch.device("cpu"))
+
+
+@functools.cache
+def tensor(seed, *shape):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def text(seed, tokens=4, width=WIDTH, **options):
+    """A conditioning; each seed is another prompt."""
+    return [[tensor(1000 + seed, 1, tokens, width), {"pooled_output": tensor(2000 + seed, 1, 8), **options}]]
+
+
+def conds():
+    return text(1), text(2)
+
+
+def noise(batch=1, size=8, seed=0):
+    return torch.stack([tensor(seed + i, 4, size, size) for i in range(batch)])
+
+
+def count_passes(patched, counted: list):
+    """The MODEL with a wrapper that notes the batch of every forward pass."""
+
+    def note(apply_model, args):
+        counted.append(args["input"].shape[0])
+        return apply_model(args["input"], args["timestep"], **args["c"])
+
+    patched = patched.clone()
+    patched.set_model_unet_function_wrapper(note)
+    return patched
+
+
+def passes(patched, **how):
+    """The batches of a run's forward passes."""
+    counted = []
+    sample(count_passes(patched, counted), **how)
+    return counted
+
+
+def watch(patched, seen: list):
+    """The MODEL with a last post-CFG function that notes what every step ended with."""
+
+    def note(args):
+        seen.append({key: on_cpu(value) for key, value in args.items()})
+        return args["denoised"]
+
+    patched = patched.clone()
+    patched.set_model_sampler_post_cfg_function(note)
+    return patched
+
+
+def on_cpu(value):
+    return value.cpu() if torch.is_tensor(value) else value
+
+
+def scales(patched, **how):
+    """The weight of every model call of a run."""
+    seen = []
+    sample(watch(patched, seen), **how)
+    return [args["cond_scale"] for args in seen]
+
+
+def sigmas_of(patched, steps=6, scheduler="simple"):
+    return comfy.samplers.calculate_sigmas(patched.get_model_object("model_sampling"), scheduler, steps)
+
+
+def guider_of(patched, cfg=5.0, positive=None, negative=None, make=None):
+    if make:
+        return make(patched)
+    guider = comfy.samplers.CFGGuider(patched)
+    guider.set_conds(positive or text(1), negative or text(2))
+    guider.set_cfg(cfg)
+    return guider
+
+
+def sample(
+    patched, *, cfg=5.0, sampler="euler", steps=6, x=None, latent=None, sigmas=None, guider=None, mask=None, **more
+):
+    """Sample with the real host, and return the latent."""
+    x = noise() if x is None else x
+    latent = torch.zeros_like(x) if latent is None else latent
+    sigmas = sigmas_of(patched, steps) if sigmas is None else sigmas
+    guider = guider or guider_of(patched, cfg, **more)
+    sampler = comfy.samplers.sampler_object(sampler) if isinstance(sampler, str) else sampler
+    sampled = guider.sample(x, latent, sampler, sigmas, denoise_mask=mask, disable_pbar=True, seed=3)
+    return sampled.to("cpu")
+
+
+def predict(patched, x=None, sigma=3.0, sigmas=None, **how):
+    """The guided prediction of a single model call, in the model's own x0 space."""
+    x = noise() * sigma if x is None else x
+    seen = []
+
+    def call(model, start, sigmas, extra_args=None, callback=None, disable=None):
+        with torch.no_grad():
+            seen.append(model(x.to(start.device), start.new_full((x.shape[0],), sigma), **extra_args))
+        return start
+
+    sigmas = torch.tensor([sigma, 0.0]) if sigmas is None else sigmas
+    sample(patched, x=torch.zeros_like(x), sampler=comfy.samplers.KSAMPLER(call), sigmas=sigmas, **how)
+    return seen[0].cpu()
+
+
+def alone(conditioning, patched=None, **how):
+    """D(x; conditioning), evaluated by the host on its own."""
+    return predict(patched or model(), cfg=1.0, positive=conditioning, **how)
+
+
+def distance(a, b):
+    """The largest difference, relative to the spread of b."""
+    return ((a - b).abs().max() / b.std()).item()
+
+
+def run_node(node, *args, **kwargs):
+    """The first output of a node, executed as the host executes it."""
+    return node.execute(*args, **kwargs).args[0]
+
+
+__all__ = [name for name in globals() if not name.startswith("_")] + ["custom"]
