@@ -14,7 +14,8 @@ Identity: scale = 1 returns cond, scale = 0 uncond, bit for bit; up to 1 both fu
 Departures: angle_domain does not keep the norm: ||D||^2/||D_c||^2 = 1 + sin(2a) sin(theta); and D is not at
 theta + a from D_u. rotate is exact in both and is not the paper's. The official code has no identity at
 w = 1, is wrong for batches, gives NaN at theta = 0 and D_c/2 near theta = pi. Here an undefined direction
-(D_u = 0, D_c = 0, or theta within 1e-3 of pi) returns D_c.
+returns D_c: D_u = 0, D_c = 0 (or lost in the rounding of D_u), or theta within 2e-3 of pi, which is the
+rounding of a bfloat16 prediction.
 """
 
 import math
@@ -23,7 +24,7 @@ import torch
 from torch import Tensor
 
 from .cfg import cfg
-from .reduce import dot, norm, per_sample, safe, wide
+from .reduce import dot, norm, per_sample, products_with_difference, safe, wide
 
 
 def angle_domain(cond: Tensor, uncond: Tensor, *, scale: float | Tensor, max_angle: float = math.pi / 3) -> Tensor:
@@ -55,36 +56,37 @@ def _turn(coefficients, cond: Tensor, uncond: Tensor, scale: float | Tensor, max
     if isinstance(w, float) and w <= 1.0:
         return cfg(cond, uncond, scale=w)
     c, u = wide(cond), wide(uncond)
-    p, q, scratch = coefficients(c, u, w, max_angle)
+    p, q = coefficients(c, u, w, max_angle)
     if isinstance(w, Tensor):
         p = torch.where(w > 1.0, p, w)
         q = torch.where(w > 1.0, q, 1.0 - w)
-    return torch.mul(c, p, out=scratch).addcmul_(u, q).to(cond.dtype)
+    return (c * p).addcmul_(u, q).to(cond.dtype)
 
 
-def _adg_coefficients(c: Tensor, u: Tensor, w: float | Tensor, max_angle: float) -> tuple[Tensor, ...]:
-    """P and Q of D = P c + Q u, and a tensor that may be overwritten with D."""
-    length = norm(u)
-    along = dot(c, u) / safe(length)
-    ratio = along / safe(length)
-    e = torch.addcmul(c, u, -ratio)
-    theta = torch.atan2(norm(e), along)
+def _adg_coefficients(c: Tensor, u: Tensor, w: float | Tensor, max_angle: float) -> tuple[Tensor, Tensor]:
+    """P and Q of D = P c + Q u."""
+    uu, ud, dd = products_with_difference(c, u)
+    ratio = 1.0 + ud / safe(uu)
+    # ||e||^2 from d = c - u, not from c itself: it keeps its digits where c and u are close.
+    e = (dd - ud.square() / safe(uu)).clamp(min=0.0).sqrt()
+    theta = torch.atan2(e, ratio * uu.sqrt())
     a = ((w - 1.0) * theta).clamp(max=max_angle)
     sine = theta.sin()
     k = torch.where(sine > 1e-3, a.sin() / sine.clamp(min=1e-3), w - 1.0)
-    defined = (length > 0) & (math.pi - theta >= 1e-3)
-    return torch.where(defined, a.cos() + k, 1.0), torch.where(defined, -k * ratio, 0.0), e
+    cc = uu + 2.0 * ud + dd
+    eps, tiny = torch.finfo(uu.dtype).eps, torch.finfo(uu.dtype).tiny
+    defined = (uu > tiny) & (cc > 100 * eps * uu) & (math.pi - theta > 2e-3)
+    return torch.where(defined, a.cos() + k, 1.0), torch.where(defined, -k * ratio, 0.0)
 
 
-def _rotation_coefficients(c: Tensor, u: Tensor, w: float | Tensor, max_angle: float) -> tuple[Tensor, ...]:
-    """P and Q of D = P c + Q u, and a tensor that may be overwritten with D."""
+def _rotation_coefficients(c: Tensor, u: Tensor, w: float | Tensor, max_angle: float) -> tuple[Tensor, Tensor]:
+    """P and Q of D = P c + Q u."""
     length = norm(c)
     along = dot(c, u) / safe(length)
     ratio = along / safe(length)
-    f = torch.addcmul(u, c, -ratio)
-    across = norm(f)
+    across = norm(torch.addcmul(u, c, -ratio))
     theta = torch.atan2(across, along)
     a = torch.minimum(((w - 1.0) * theta).clamp(max=max_angle), math.pi - theta)
     reach = a.sin() * length / safe(across)
-    defined = (length > 0) & (across > 0) & (math.pi - theta >= 1e-3)
-    return torch.where(defined, a.cos() + reach * ratio, 1.0), torch.where(defined, -reach, 0.0), f
+    defined = (length > 0) & (across > 0) & (math.pi - theta > 2e-3)
+    return torch.where(defined, a.cos() + reach * ratio, 1.0), torch.where(defined, -reach, 0.0)

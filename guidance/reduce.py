@@ -35,11 +35,24 @@ def dot_from(origin: Tensor, a: Tensor, b: Tensor) -> Tensor:
     return reduce_each(lambda o, x, y: _by_piece(lambda o, x, y: ((x - o) * (y - o)).sum(), o, x, y), origin, a, b)
 
 
+def products_with_difference(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """<b_i, b_i>, <b_i, a_i - b_i> and ||a_i - b_i||^2 per sample in one pass, each (B, 1, ..., 1)."""
+
+    def products(x: Tensor, y: Tensor) -> Tensor:
+        d = x - y
+        dd, bb = _blocked_norm(d).square(), _blocked_norm(y).square()
+        return torch.stack((bb, d.mul_(y).sum(), dd))
+
+    pairs = zip(a, b, strict=True)
+    values = torch.stack([_by_piece(products, x.flatten(), y.flatten()) for x, y in pairs], dim=1)
+    return values.view(3, -1, *(1,) * (a.ndim - 1)).unbind()
+
+
 def _by_piece(f: Callable[..., Tensor], *rows: Tensor) -> Tensor:
     """The sum of f over pieces of the rows, so that its temporaries are small."""
     size = max(len(rows[0]) // 4, 1 << 16)
     pieces = zip(*(row.split(size) for row in rows), strict=True)
-    return torch.stack([f(*map(wide, piece)) for piece in pieces]).sum()
+    return torch.stack([f(*map(wide, piece)) for piece in pieces]).sum(0)
 
 
 def _blocked_norm(row: Tensor) -> Tensor:

@@ -77,7 +77,7 @@ def angle_domain(c, u, w, limit):
     if not c.any() or not u.any():
         return c
     theta = angle(c, u)
-    if np.pi - theta < 1e-3:
+    if np.pi - theta < 2e-3:
         return c
     a = min((w - 1) * theta, limit)
     e = c - np.vdot(c, u) / np.vdot(u, u) * u
@@ -92,7 +92,7 @@ def rotate(c, u, w, limit):
     if not c.any() or not u.any():
         return c
     theta = angle(c, u)
-    if theta < 1e-9 or np.pi - theta < 1e-3:
+    if theta < 1e-9 or np.pi - theta < 2e-3:
         return c
     along = u / np.linalg.norm(u)
     across = c - np.vdot(c, along) * along

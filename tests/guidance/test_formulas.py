@@ -255,14 +255,16 @@ def test_turning_commutes_with_scaling_but_not_with_shifting(rule):
     assert (shifted - 1 - rule(c, u, scale=4.0)).abs().max() > 0.1
 
 
+@pytest.mark.parametrize("shape", [(3, 4, 5, 6), (3, 16, 5, 64, 65)], ids=str)
 @pytest.mark.parametrize("as_tensor", [False, True])
 @pytest.mark.parametrize("rule", [g.angle_domain, g.rotate])
-def test_without_a_direction_cond_is_returned(device, rule, as_tensor):
-    c, u = pair(dtype=torch.float32, device=device)
+def test_without_a_direction_cond_is_returned(device, rule, as_tensor, shape):
+    c, u = pair(dtype=torch.float32, device=device, shape=shape)
     scale = torch.full((3,), 7.0, device=device) if as_tensor else 7.0
     assert torch.equal(rule(c, torch.zeros_like(u), scale=scale), c)
     assert torch.equal(rule(torch.zeros_like(c), u, scale=scale), torch.zeros_like(c))
     assert torch.equal(rule(c, -c, scale=scale), c)
+    assert torch.equal(rule(-1.3 * u, u, scale=scale), -1.3 * u)
     assert torch.equal(rule(c, -c * (1 + 1e-5 * u), scale=scale), c)
     torch.testing.assert_close(rule(c, c, scale=scale), c, rtol=1e-6, atol=1e-6)
 
