@@ -1,0 +1,628 @@
+"""What guidance costs: `python dev.py bench`, or `python lab/bench.py` with COMFYUI_PATH naming a host.
+
+Four tables, and the targets that they should reach:
+    nodes      passes, device synchronisations and time per step that each node adds to a run
+    hosts      each node against the host's own way of doing the same
+    interval   the time of a run that skips the negative pass, against the passes that it makes
+    functions  time and memory of each function of `guidance/` against plain CFG
+
+Times are medians of pairs measured alternately in one run, with half the distance between their quartiles.
+A method has one row in FUNCTIONS, and one in NODES for each setting of its node that is worth knowing.
+"""
+
+if __name__ == "__main__":
+    import host
+
+    raise SystemExit(host.run("bench"))
+
+import argparse
+import contextlib
+import functools
+import importlib.util
+import json
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import comfy.model_management
+import comfy.samplers
+import comfy_extras.nodes_perpneg
+import torch
+from torch import Tensor
+
+from . import models
+from .measure import CUDA, Effort, Ratio, counted_reads, paired, process_memory, tensor_memory, timed
+
+ROOT = Path(__file__).resolve().parent.parent
+DEVICE = comfy.model_management.get_torch_device()
+
+
+def load_pack():
+    """The pack as the host loads it: a package by its path."""
+    if "azimuth" not in sys.modules:
+        spec = importlib.util.spec_from_file_location(
+            "azimuth", ROOT / "__init__.py", submodule_search_locations=[str(ROOT)]
+        )
+        sys.modules["azimuth"] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules["azimuth"])
+    return sys.modules["azimuth"]
+
+
+PACK = load_pack()
+g, nodes = PACK.guidance, PACK.nodes
+
+
+VIDEO = (1, 16, 21, 90, 160)
+SHAPES = ((1, 4, 64, 64), (1, 4, 128, 128), (1, 16, 128, 128), (4, 16, 128, 128), VIDEO)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much to measure: `calls` of functions, `idle` runs without a network, and `runs` with it."""
+
+    calls: Effort
+    idle: Effort
+    runs: Effort
+    shapes: tuple[tuple[int, ...], ...]
+    batch: int
+    steps: int
+
+
+FULL = Plan(
+    calls=Effort(least=2e-3, budget=0.25, fewest=5, most=25),
+    idle=Effort(least=0.0, budget=1.5, fewest=5, most=45),
+    runs=Effort(least=0.0, budget=8.0, fewest=5, most=25),
+    shapes=SHAPES,
+    batch=64 if CUDA else 8,
+    steps=10,
+)
+QUICK = Plan(*[Effort(least=0.0, budget=0.0, fewest=2, most=2)] * 3, shapes=SHAPES[:1], batch=1, steps=3)
+
+
+# ---- Functions
+
+
+class Latents:
+    """Predictions of one step that differ as those of a model do, and the noisy latent."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: torch.dtype):
+        generator = torch.Generator().manual_seed(0)
+        draw = functools.partial(torch.randn, shape, generator=generator)
+        base = draw()
+        parts = [base + 0.3 * draw(), base, base + 0.3 * draw(), base + 0.3 * draw(), base + 2.0 * draw()]
+        self.cond, self.uncond, self.first, self.second, self.x = (p.to(DEVICE, dtype) for p in parts)
+        self.each = torch.full(shape[:1], 7.0, device=DEVICE)
+        self.mask = torch.ones(shape[:1], dtype=torch.bool, device=DEVICE)
+
+
+def lerp(p: Latents) -> Tensor:
+    return torch.lerp(p.uncond, p.cond, 7.0)
+
+
+def host_cfg(p: Latents) -> Tensor:
+    return comfy.samplers.cfg_function(None, p.cond, p.uncond, 7.0, p.x, None)
+
+
+def host_perp_neg(p: Latents) -> Tensor:
+    return comfy_extras.nodes_perpneg.perp_neg(p.x, p.cond, p.first, p.uncond, 1.0, 7.0)
+
+
+def quantile_mimic(p: Latents, keep: int) -> Tensor:
+    """Mimic thresholding around the mean, by largest deviation, as it is written with torch.quantile.
+
+    keep: 2 for each channel, 1 for each sample.
+    """
+    guided = (p.uncond + (p.cond - p.uncond) * 12.0).flatten(keep)
+    mimic = (p.uncond + (p.cond - p.uncond) * 6.0).flatten(keep)
+    mean = guided.mean(-1, keepdim=True)
+    centred = guided - mean
+    wanted = (mimic - mimic.mean(-1, keepdim=True)).abs().amax(-1, keepdim=True)
+    actual = torch.quantile(centred.abs(), 0.995, dim=-1, keepdim=True)
+    limit = torch.maximum(wanted, actual)
+    return (centred.clamp(-limit, limit) / limit * wanted + mean).view_as(p.cond)
+
+
+def mimic(p: Latents, percentile=0.995, **knobs) -> Tensor:
+    return g.mimic_threshold(p.cond, p.uncond, scale=12.0, mimic_scale=6.0, percentile=percentile, **knobs)
+
+
+@dataclass(frozen=True)
+class Function:
+    """One row: `call` against `other`. `limit` is the ratio to reach at the video size in float32."""
+
+    name: str
+    call: Callable[[Latents], Tensor]
+    other: Callable[[Latents], Tensor] = lerp
+    limit: float | None = None
+
+
+def converted(convert: Callable) -> Callable[[Latents], Tensor]:
+    return lambda p: convert(p.x, p.cond, 0.5, kind="flow")
+
+
+FUNCTIONS = (
+    Function("cfg", lambda p: g.cfg(p.cond, p.uncond, scale=7.0)),
+    Function("cfg, scale per sample", lambda p: g.cfg(p.cond, p.uncond, scale=p.each)),
+    Function("cfg / host's linear CFG", lambda p: g.cfg(p.cond, p.uncond, scale=7.0), host_cfg),
+    Function("compose, 1 negative", lambda p: g.compose(p.cond, p.uncond, [p.first], scale=7.0, weights=[1.0])),
+    Function(
+        "compose, 2 negatives",
+        lambda p: g.compose(p.cond, p.uncond, [p.first, p.second], scale=7.0, weights=[1.0, 2.0]),
+    ),
+    Function("negative_terms", lambda p: g.negative_terms(p.uncond, [p.first], weights=[1.0])),
+    Function("partial_negative", lambda p: g.partial_negative(p.uncond, p.first, strength=0.5)),
+    Function("perp_neg, 1 negative", lambda p: g.perp_neg(p.cond, p.uncond, [p.first], scale=7.0, weights=[1.0])),
+    Function(
+        "perp_neg, 2 negatives",
+        lambda p: g.perp_neg(p.cond, p.uncond, [p.first, p.second], scale=7.0, weights=[1.0, 2.0]),
+    ),
+    Function(
+        "perp_neg / host's Perp-Neg",
+        lambda p: g.perp_neg(p.cond, p.uncond, [p.first], scale=7.0, weights=[1.0]),
+        host_perp_neg,
+    ),
+    Function("perp_terms", lambda p: g.perp_terms(p.cond, p.uncond, [p.first], weights=[1.0])),
+    Function("dynamic_threshold", lambda p: g.dynamic_threshold(p.cond)),
+    Function("mimic_threshold", mimic),
+    Function("mimic_threshold / torch.quantile", mimic, functools.partial(quantile_mimic, keep=2), limit=1 / 8),
+    Function("mimic_threshold, whole sample", functools.partial(mimic, per_channel=False)),
+    Function(
+        "mimic_threshold, whole sample / torch.quantile",
+        functools.partial(mimic, per_channel=False),
+        functools.partial(quantile_mimic, keep=1),
+        limit=1 / 8,
+    ),
+    Function("mimic_threshold, whole sample, 0.5", functools.partial(mimic, percentile=0.5, per_channel=False)),
+    Function("mimic_threshold, percentile 1", functools.partial(mimic, percentile=1.0)),
+    Function("mimic_threshold, std", functools.partial(mimic, measure="std")),
+    Function("abs_quantile", lambda p: g.abs_quantile(p.cond, 0.995)),
+    Function("angle_domain", lambda p: g.angle_domain(p.cond, p.uncond, scale=7.0), limit=5.0),
+    Function("angle_domain, scale per sample", lambda p: g.angle_domain(p.cond, p.uncond, scale=p.each), limit=5.0),
+    Function("rotate", lambda p: g.rotate(p.cond, p.uncond, scale=7.0), limit=5.0),
+    Function("angle", lambda p: g.angle(p.cond, p.uncond)),
+    Function("effective_scale", lambda p: g.effective_scale(p.first, p.cond, p.uncond)),
+    Function("dot", lambda p: g.dot(p.cond, p.uncond)),
+    Function("norm", lambda p: g.norm(p.cond)),
+    Function("finite_per_sample", lambda p: g.finite_per_sample(p.cond)),
+    Function("select_per_sample", lambda p: g.select_per_sample(p.mask, p.cond, p.uncond)),
+    Function("eps_from_denoised", converted(g.eps_from_denoised)),
+    Function("v_from_denoised", converted(g.v_from_denoised)),
+    Function("score_from_denoised", converted(g.score_from_denoised)),
+    Function("denoised_from_eps", converted(g.denoised_from_eps)),
+    Function("denoised_from_v", converted(g.denoised_from_v)),
+)
+MOST_LATENTS = 3.0
+LARGE = 1 << 24  # bytes
+
+
+def size(shape: tuple[int, ...]) -> str:
+    return "x".join(str(n) for n in shape)
+
+
+def bench_functions(lab: "Lab", plan: Plan, targets: list) -> list[dict]:
+    dtypes = [torch.float32, *([torch.float16, torch.bfloat16] if CUDA else [])]
+    rows = [row for dtype in dtypes for row in bench_dtype(dtype, plan)]
+    single = [row for row in rows if row["dtype"] == "float32"]
+    for f, row in zip(FUNCTIONS, single, strict=True):
+        if f.limit and size(VIDEO) in row["time"]:
+            targets.append(target(f"time of {f.name}", row["time"][size(VIDEO)]["ratio"], f.limit))
+    worst = max(row["most_latents"] for row in single)
+    for row in single:
+        if row["most_latents"] == worst or row["most_latents"] > MOST_LATENTS:
+            targets.append(target(f"memory of {row['name']}", row["most_latents"], MOST_LATENTS))
+    return rows
+
+
+def bench_dtype(dtype: torch.dtype, plan: Plan) -> list[dict]:
+    inputs = [Latents(shape, dtype) for shape in plan.shapes]
+    return [bench_function(f, inputs, plan.calls) for f in FUNCTIONS]
+
+
+def bench_function(f: Function, inputs: list[Latents], effort: Effort) -> dict:
+    """Time and memory at each size; `process_latents` is of the largest alone, where it is exact enough."""
+    dtype = str(inputs[0].cond.dtype).removeprefix("torch.")
+    progress(f"{f.name} {dtype}")
+    ours, theirs = ([functools.partial(call, p) for p in inputs] for call in (f.call, f.other))
+    names = [size(p.cond.shape) for p in inputs]
+    one = [p.cond.untyped_storage().nbytes() for p in inputs]
+    latents = [tensor_memory(call) / unit for call, unit in zip(ours, one, strict=True)]
+    grown = process_memory(ours[-1]) if one[-1] > LARGE else None
+    process = None if grown is None else grown / one[-1]
+    return {
+        "name": f.name,
+        "dtype": dtype,
+        "time": {n: asdict(paired(a, b, effort)) for n, a, b in zip(names, ours, theirs, strict=True)},
+        "latents": dict(zip(names, latents, strict=True)),
+        "process_latents": process,
+        "most_latents": round(max(*latents, process or 0.0), 1),
+    }
+
+
+def function_tables(rows: list[dict]) -> Iterator[str]:
+    for dtype in dict.fromkeys(row["dtype"] for row in rows):
+        own = [row for row in rows if row["dtype"] == dtype]
+        shapes = list(own[0]["time"])
+        yield table(
+            f"Functions, {dtype}: time over torch.lerp's, or over that of what stands after the slash, and "
+            f"peak memory beside inputs and result in latents",
+            ["", *shapes, "latents"],
+            [
+                [row["name"], *(str(Ratio(**row["time"][s])) for s in shapes), f"{row['most_latents']:.1f}"]
+                for row in own
+            ],
+        )
+        base = own[0]["time"]
+        yield "torch.lerp: " + ", ".join(f"{s} {micro(base[s]['theirs'])}" for s in shapes)
+
+
+# ---- Nodes
+
+
+class Idle(torch.nn.Module):
+    """In place of the network: what is left of a run is what the host and the nodes do around it."""
+
+    dtype = torch.float32
+
+    def forward(self, x, timesteps, context=None, **kwargs):
+        return x
+
+
+class Lab:
+    """A lab model with conditionings: `model` as it is, `idle` without its network."""
+
+    def __init__(self):
+        self.model, clip, _ = models.load("ve")
+        self.idle, _, _ = models.load("ve")
+        self.idle.model.diffusion_model = Idle()
+
+        def text(words):
+            return clip.encode_from_tokens_scheduled(clip.tokenize(words))
+
+        self.positive = text("a large red circle left of a small blue square on a grey background")
+        self.empty = text("")
+        self.negative = text("a small green ring on a white background")
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to sample: what is done to the MODEL, the sampler, its cfg, and the guider if not CFGGuider."""
+
+    patch: Callable = lambda model, lab: model
+    sampler: str = "euler"
+    cfg: float = 7.0
+    guider: Callable | None = None
+
+    def on(self, lab: Lab, model, *, steps: int, batch: int = 1) -> Callable[[], Tensor]:
+        """A call that samples with the host."""
+        make = self.guider or cfg_guider
+        guider = make(self.patch(model, lab), lab, self.cfg)
+        sampler = comfy.samplers.sampler_object(self.sampler)
+        sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "normal", steps)
+        noise = torch.randn(batch, models.CHANNELS, 16, 16, generator=torch.Generator().manual_seed(0))
+        empty = torch.zeros_like(noise)
+        return lambda: guider.sample(noise, empty, sampler, sigmas, disable_pbar=True, seed=0)
+
+
+def cfg_guider(model, lab: Lab, cfg: float):
+    guider = comfy.samplers.CFGGuider(model)
+    guider.set_conds(lab.positive, lab.empty)
+    guider.set_cfg(cfg)
+    return guider
+
+
+def host_perp_neg_guider(model, lab: Lab, cfg: float):
+    guider = comfy_extras.nodes_perpneg.Guider_PerpNeg(model)
+    guider.set_conds(lab.positive, lab.negative, lab.empty)
+    guider.set_cfg(cfg, 1.0)
+    return guider
+
+
+def put(node, model, *args, **kwargs):
+    """The MODEL that a node makes of a MODEL."""
+    return node.execute(model, *args, **kwargs).args[0]
+
+
+def weight(scale, start=0.0, end=1.0):
+    node = nodes.scheduled_cfg.ScheduledCFG
+    return lambda model, lab: put(node, model, scale, start, end, "weight 1")
+
+
+def negative(mode, value):
+    node = nodes.negative_guidance.NegativeGuidance
+    return lambda model, lab: put(node, model, lab.negative, mode, value, 0.0, 1.0)
+
+
+def threshold(mode, mimic_scale, strength=1.0):
+    node = nodes.dynamic_thresholding.DynamicThresholding
+    return lambda model, lab: put(node, model, mode, mimic_scale, 0.995, True, "mean", "ad", strength)
+
+
+def adg(mode, strength=1.0):
+    return lambda model, lab: put(nodes.angle_domain.AngleDomain, model, 60.0, mode, strength)
+
+
+def cfgpp(lam):
+    return lambda model, lab: put(nodes.cfgpp.CFGPlusPlus, model, lam, 30.0)
+
+
+def chain(*patches):
+    return lambda model, lab: functools.reduce(lambda patched, patch: patch(patched, lab), patches, model)
+
+
+PLAIN = Way()
+INTERVAL = Way(weight(7.0, 0.2, 0.8))
+
+
+@dataclass(frozen=True)
+class Node:
+    """One row: `way` against plain CFG. `host` is the host's own way to the same; `off`: it must be free."""
+
+    name: str
+    way: Way
+    host: Way | None = None
+    off: bool = False
+
+
+NODES = (
+    Node("plain CFG", PLAIN),
+    Node("Scheduled CFG at the sampler's cfg", Way(weight(7.0)), off=True),
+    Node("Scheduled CFG at the sampler's cfg, from a schedule", Way(weight(g.Linear(7.0, 7.0))), off=True),
+    Node("Scheduled CFG at weight 1", Way(weight(1.0))),
+    Node("Scheduled CFG, interval 0.2 to 0.8", INTERVAL),
+    Node(
+        "Negative Guidance, perpendicular",
+        Way(negative("perpendicular", 1.0)),
+        Way(guider=host_perp_neg_guider),
+    ),
+    Node("Negative Guidance, compose", Way(negative("compose", 1.0))),
+    Node("Negative Guidance, partial 0.5", Way(negative("partial", 0.5))),
+    Node("Negative Guidance, partial 1", Way(negative("partial", 1.0))),
+    Node("Negative Guidance at weight 0", Way(negative("perpendicular", 0.0)), off=True),
+    Node("Dynamic Thresholding, mimic", Way(threshold("mimic", 4.0))),
+    Node("Dynamic Thresholding, imagen", Way(threshold("imagen", 4.0))),
+    Node("Dynamic Thresholding at mimic = cfg", Way(threshold("mimic", 7.0)), off=True),
+    Node("CFG++", Way(cfgpp(0.6)), Way(sampler="euler_cfg_pp", cfg=0.6)),
+    Node("ADG", Way(adg("paper"))),
+    Node("ADG, exact rotation", Way(adg("exact rotation"))),
+    Node("ADG at strength 0", Way(adg("paper", strength=0.0)), off=True),
+    Node(
+        "interval + negative + ADG + imagen",
+        Way(chain(INTERVAL.patch, negative("perpendicular", 1.0), adg("paper"), threshold("imagen", 4.0))),
+    ),
+)
+FREE = 0.01  # of the time of one step of a model of 2 million parameters on an image of 32x32 pixels
+
+
+def passes_of(way: Way, lab: Lab, steps: int) -> list[int]:
+    """The rows of every forward pass of a run with one sample."""
+    rows = []
+
+    def note(apply_model, args):
+        rows.append(args["input"].shape[0])
+        return apply_model(args["input"], args["timestep"], **args["c"])
+
+    counted = lab.idle.clone()
+    counted.set_model_unet_function_wrapper(note)
+    way.on(lab, counted, steps=steps)()
+    return rows
+
+
+def reads_of(way: Way, lab: Lab, steps: int) -> int:
+    call = way.on(lab, lab.idle, steps=steps)
+    with counted_reads(PACK.__name__) as seen:
+        call()
+    return len(seen)
+
+
+def bench_nodes(lab: Lab, plan: Plan, targets: list) -> list[dict]:
+    plain_step = min(timed(PLAIN.on(lab, lab.model, steps=plan.steps), 1) for _ in range(3)) / plan.steps
+    rows = []
+    for node in NODES:
+        progress(node.name)
+        steps = 2 * plan.steps
+        passes = passes_of(node.way, lab, steps)
+        short, long = reads_of(node.way, lab, steps), reads_of(node.way, lab, 2 * steps)
+        per_step = (long - short) / steps
+        seen = paired(node.way.on(lab, lab.idle, steps=steps), PLAIN.on(lab, lab.idle, steps=steps), plan.idle)
+        added = (seen.ratio - 1.0) * seen.theirs / steps
+        rows.append(
+            {
+                "name": node.name,
+                "steps": steps,
+                "passes": sum(passes),
+                "forwards": len(passes),
+                "reads_per_step": per_step,
+                "reads_per_run": short - per_step * steps,
+                "added_seconds_per_step": added,
+                "added_spread": seen.spread * seen.theirs / steps,
+                "share_of_step": added / plain_step,
+            }
+        )
+        if node.off:
+            targets.append(target(f"share of a step taken by {node.name}", added / plain_step, FREE))
+    return rows
+
+
+def node_tables(rows: list[dict]) -> Iterator[str]:
+    yield table(
+        f"Nodes, in a run of {rows[0]['steps']} steps with one sample: model passes, forward calls, reads "
+        f"that wait for the device, and time beside the network's, added to plain CFG's",
+        ["", "passes", "calls", "reads/step", "reads/run", "added us/step", "of a lab step"],
+        [
+            [
+                row["name"],
+                str(row["passes"]),
+                str(row["forwards"]),
+                f"{row['reads_per_step']:g}",
+                f"{row['reads_per_run']:g}",
+                f"{1e6 * row['added_seconds_per_step']:.0f} ±{1e6 * row['added_spread']:.0f}",
+                f"{100 * row['share_of_step']:.1f} %",
+            ]
+            for row in rows
+        ],
+    )
+
+
+def bench_hosts(lab: Lab, plan: Plan, targets: list) -> list[dict]:
+    """Whole runs on the lab model with its network, with the host's own way measured beside ours."""
+    rows = []
+    for node in NODES:
+        if node.host is None:
+            continue
+        progress(f"{node.name} against the host")
+        seen = paired(
+            node.way.on(lab, lab.model, steps=plan.steps),
+            node.host.on(lab, lab.model, steps=plan.steps),
+            plan.runs,
+        )
+        ours, theirs = (sum(passes_of(way, lab, plan.steps)) for way in (node.way, node.host))
+        rows.append({"name": node.name, "passes": ours, "host_passes": theirs, "time": asdict(seen)})
+    return rows
+
+
+def host_tables(rows: list[dict]) -> Iterator[str]:
+    yield table(
+        "Nodes against the host's own: a whole run on the lab model",
+        ["", "passes", "host's passes", "time / host's"],
+        [[row["name"], str(row["passes"]), str(row["host_passes"]), str(Ratio(**row["time"]))] for row in rows],
+    )
+
+
+def bench_interval(lab: Lab, plan: Plan, targets: list) -> dict:
+    """A batch so large that the network's time grows with the rows of a pass, or nearly so."""
+    progress("interval")
+    ours, plain, single = (
+        way.on(lab, lab.model, steps=plan.steps, batch=plan.batch) for way in (INTERVAL, PLAIN, Way(cfg=1.0))
+    )
+    passes, of = (sum(passes_of(way, lab, plan.steps)) for way in (INTERVAL, PLAIN))
+    seen = paired(ours, plain, plan.runs)
+    twice = paired(plain, single, plan.runs)
+    off = seen.ratio / (passes / of) - 1.0
+    targets.append(target("time of an interval run, off its passes", abs(off), 0.05))
+    return {
+        "batch": plan.batch,
+        "steps": plan.steps,
+        "passes": passes,
+        "plain_passes": of,
+        "expected": passes / of,
+        "time": asdict(seen),
+        "off": off,
+        "two_passes_over_one": asdict(twice),
+    }
+
+
+def interval_tables(row: dict) -> Iterator[str]:
+    yield table(
+        f"Interval against plain CFG: {row['steps']} steps on the lab model, {row['batch']} samples",
+        ["passes", "plain passes", "expected", "time / plain", "off", "2 passes / 1 pass"],
+        [
+            [
+                str(row["passes"]),
+                str(row["plain_passes"]),
+                f"{row['expected']:.3f}",
+                str(Ratio(**row["time"])),
+                f"{100 * row['off']:+.1f} %",
+                str(Ratio(**row["two_passes_over_one"])),
+            ]
+        ],
+    )
+
+
+# ---- The report
+
+
+def target(name: str, seen: float, limit: float) -> dict:
+    return {"name": name, "seen": seen, "limit": limit, "met": seen <= limit}
+
+
+def target_tables(targets: list[dict]) -> Iterator[str]:
+    yield table(
+        "Targets",
+        ["", "seen", "at most", ""],
+        [
+            [t["name"], f"{t['seen']:.3g}", f"{t['limit']:.3g}", "met" if t["met"] else "MISSED"]
+            for t in sorted(targets, key=lambda t: t["met"])
+        ],
+    )
+
+
+def table(title: str, head: list[str], rows: list[list[str]]) -> str:
+    """Text in columns, the first one to the left and the others to the right."""
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+
+    def line(row: list[str]) -> str:
+        cells = zip(row, widths, strict=True)
+        return "  ".join(c.rjust(w) if i else c.ljust(w) for i, (c, w) in enumerate(cells)).rstrip()
+
+    return "\n".join([title, "", line(head), "  ".join("-" * w for w in widths), *map(line, rows)])
+
+
+def micro(seconds: float) -> str:
+    return f"{1e6 * seconds:.0f} us" if seconds < 1e-3 else f"{1e3 * seconds:.2f} ms"
+
+
+def progress(what: str) -> None:
+    """One line that is written over, for a person who waits."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r\033[K{what[:78]}")
+        sys.stderr.flush()
+
+
+def machine() -> dict:
+    processor = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        processor = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return {
+        "processor": processor,
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name(DEVICE) if CUDA else None,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "system": platform.system(),
+    }
+
+
+SECTIONS = {
+    "nodes": (bench_nodes, node_tables),
+    "hosts": (bench_hosts, host_tables),
+    "interval": (bench_interval, interval_tables),
+    "functions": (bench_functions, function_tables),
+}
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="one small size and few repeats")
+    parser.add_argument("--only", nargs="+", choices=SECTIONS, help="some of the tables")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the numbers")
+    options = parser.parse_args(arguments)
+    plan = QUICK if options.quick else FULL
+    chosen = options.only or SECTIONS
+    out = options.json or Path(tempfile.gettempdir()) / "azimuth-bench.json"
+
+    found: dict = {"machine": machine(), "quick": options.quick}
+    targets: list[dict] = []
+    sys.stdout.write(", ".join(f"{k} {v}" for k, v in found["machine"].items() if v) + "\n")
+    lab = Lab()
+
+    def show(tables: Iterator[str]) -> None:
+        progress("")
+        for text in tables:
+            sys.stdout.write(f"\n{text}\n")
+
+    for name, (bench, tables) in SECTIONS.items():
+        if name in chosen:
+            found[name] = bench(lab, plan, targets)
+            show(tables(found[name]))
+    found["targets"] = targets
+    show(target_tables(targets))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    sys.stdout.write(f"\nNumbers: {out}\n")
+    return 0

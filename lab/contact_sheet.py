@@ -1,0 +1,339 @@
+"""The contact sheet: the same prompts and seeds under plain CFG and under each method, side by side.
+
+`python dev.py demo` runs this against a ComfyUI of its own. It submits one workflow per model over HTTP,
+follows it over the WebSocket, and draws what comes back. A method on the sheet is one `Row` in `ROWS`.
+"""
+
+import argparse
+import asyncio
+import io
+import sys
+import textwrap
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+from PIL import Image, ImageDraw, ImageFont
+from tqdm import tqdm
+
+DOCS = Path(__file__).resolve().parent.parent / "docs" / "contact_sheet.png"
+
+MODELS = {"ve": "EDM model (sigma 40 to 0.01)", "flow": "Rectified flow model"}
+PROMPTS = (
+    "a large red circle at the left on a grey background",
+    "a large yellow cross at the top on a black background",
+)
+SEED, STEPS, PER_PROMPT = 2026, 20, 2
+LOW, HIGH = 3.0, 16.0
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node of the workflow and its inputs: plain values, or other nodes, of which output 0 is meant."""
+
+    kind: str
+    inputs: dict = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the sheet: what the sampler gets, and the nodes that its MODEL goes through first."""
+
+    label: str
+    note: str
+    scale: float = HIGH
+    chain: tuple[Node, ...] = ()
+
+
+def text(words: str) -> Node:
+    return Node("CLIPTextEncode", {"text": words})
+
+
+def schedule(shape: str, **values) -> Node:
+    return Node("AzimuthSchedule", {"shape": shape, **{f"shape.{name}": values[name] for name in values}})
+
+
+ROWS = (
+    Row("Plain CFG", f"w = {LOW:g}", LOW),
+    Row("Plain CFG", f"w = {HIGH:g}"),
+    Row(
+        "Scheduled CFG",
+        f"w = {HIGH:g} in the middle half, 1 elsewhere",
+        chain=(Node("AzimuthScheduledCFG", {"scale": HIGH, "start": 0.25, "end": 0.75}),),
+    ),
+    Row(
+        "Scheduled CFG",
+        f"triangle, mean weight {HIGH:g}",
+        chain=(Node("AzimuthScheduledCFG", {"scale": schedule("triangle", mean=HIGH, low=1.0)}),),
+    ),
+    Row(
+        "Negative Guidance",
+        f"w = {LOW:g}, perpendicular to 'pink'",
+        LOW,
+        chain=(Node("AzimuthNegativeGuidance", {"negative": text("on a pink background"), "weight": 0.5}),),
+    ),
+    Row(
+        "Dynamic Thresholding",
+        f"w = {HIGH:g}, contrast of w = {LOW:g}",
+        chain=(Node("AzimuthDynamicThresholding", {"mode": "mimic", "mimic_scale": LOW}),),
+    ),
+    Row("CFG++", "lambda = 0.6", chain=(Node("AzimuthCFGPlusPlus", {"lam": 0.6}),)),
+    Row(
+        "Angle Domain Guidance",
+        f"w = {HIGH:g}, the paper's, at most 20 degrees",
+        chain=(Node("AzimuthAngleDomain", {"mode": "paper", "max_angle": 20.0}),),
+    ),
+    Row(
+        "Angle Domain Guidance",
+        f"w = {HIGH:g}, exact rotation, at most 20 degrees",
+        chain=(Node("AzimuthAngleDomain", {"mode": "exact rotation", "max_angle": 20.0}),),
+    ),
+)
+
+
+class Trouble(Exception):
+    """A failure in one sentence."""
+
+
+# ---- The workflow ----------------------------------------------------------------------------------------
+
+
+class Workflow:
+    """A prompt in the host's API format, and which of its nodes sample and save which cell of the sheet."""
+
+    def __init__(self, model: str, defaults: dict[str, dict]):
+        self.model, self.defaults = model, defaults
+        self.nodes: dict[str, dict] = {}
+        self.made: dict[int, list] = {}
+        self.samplers: dict[str, str] = {}  # node id to the label of its row
+        self.savers: dict[str, tuple[int, int]] = {}  # node id to row and prompt
+        self.loader = self.add("AzimuthLabLoader", model=model)
+        for row in range(len(ROWS)):
+            for prompt in range(len(PROMPTS)):
+                self.add_cell(row, prompt)
+
+    def output(self, node: str, index: int = 0) -> list:
+        return [node, index]
+
+    def add(self, kind: str, **inputs) -> str:
+        """Add a node with the host's defaults for what is not given; its id."""
+        if kind not in self.defaults:
+            raise Trouble(f"The server has no node {kind}: read its log for why the pack did not load.")
+        links = {name: self.link(value) for name, value in inputs.items()}
+        name = str(len(self.nodes) + 1)
+        self.nodes[name] = {"class_type": kind, "inputs": {**self.defaults[kind], **links}}
+        return name
+
+    def link(self, value):
+        """A plain value as it is; a Node as a link to it, made once."""
+        if not isinstance(value, Node):
+            return value
+        if id(value) not in self.made:
+            clip = {"clip": self.output(self.loader, 1)} if value.kind == "CLIPTextEncode" else {}
+            self.made[id(value)] = self.output(self.add(value.kind, **clip, **value.inputs))
+        return self.made[id(value)]
+
+    def add_cell(self, row: int, prompt: int) -> None:
+        spec = ROWS[row]
+        model = self.output(self.loader)
+        for node in spec.chain:
+            model = self.output(self.add(node.kind, model=model, **node.inputs))
+        sampler = self.add(
+            "KSampler",
+            model=model,
+            positive=self.link(POSITIVES[prompt]),
+            negative=self.link(NOTHING),
+            latent_image=self.link(CANVAS),
+            seed=SEED + prompt,
+            steps=STEPS,
+            cfg=spec.scale,
+            sampler_name="euler",
+            scheduler="karras" if self.model == "ve" else "simple",
+            denoise=1.0,
+        )
+        decoded = self.add("VAEDecode", samples=self.output(sampler), vae=self.output(self.loader, 2))
+        saver = self.add("SaveImage", images=self.output(decoded), filename_prefix="azimuth")
+        self.samplers[sampler], self.savers[saver] = f"{spec.label} ({self.model})", (row, prompt)
+
+
+POSITIVES, NOTHING = tuple(text(words) for words in PROMPTS), text("")
+CANVAS = Node("EmptyLatentImage", {"width": 32, "height": 32, "batch_size": PER_PROMPT})
+
+
+def defaults_of(object_info: dict) -> dict[str, dict]:
+    """For every node of the server, the values that its widgets start with."""
+    return {kind: dict(widget_defaults(info.get("input", {}))) for kind, info in object_info.items()}
+
+
+def widget_defaults(inputs: dict) -> Iterator[tuple[str, object]]:
+    for name, spec in inputs.get("required", {}).items():
+        options = spec[1] if len(spec) > 1 and isinstance(spec[1], dict) else {}
+        if "default" in options:
+            yield name, options["default"]
+
+
+# ---- The server ------------------------------------------------------------------------------------------
+
+
+class Server:
+    """The few requests that this script makes."""
+
+    def __init__(self, url: str, session: aiohttp.ClientSession):
+        self.url, self.session, self.client = url, session, uuid.uuid4().hex
+
+    async def json(self, path: str) -> dict:
+        async with self.session.get(self.url + path) as reply:
+            reply.raise_for_status()
+            return await reply.json()
+
+    async def submit(self, workflow: Workflow) -> str:
+        """Queue a workflow; its prompt id."""
+        body = {"prompt": workflow.nodes, "client_id": self.client}
+        async with self.session.post(self.url + "/prompt", json=body) as reply:
+            answer = await reply.json()
+        if reply.status != 200:
+            raise Trouble(f"The server refused the {workflow.model} workflow: {refusal(answer)}")
+        return answer["prompt_id"]
+
+    async def follow(self, workflows: dict[str, Workflow], progress: tqdm) -> None:
+        """Until all workflows are done. The socket must be open before they are queued: see `sample`."""
+        left, steps = set(workflows), dict.fromkeys(workflows, 0)
+        async for message in self.socket:
+            if message.type != aiohttp.WSMsgType.TEXT:
+                continue
+            event = message.json()
+            data = event.get("data", {})
+            name = data.get("prompt_id")
+            if name not in workflows:
+                continue
+            if event["type"] == "execution_error":
+                raise Trouble(f"{data['node_type']} failed: {data['exception_message'].strip()}")
+            if event["type"] == "progress_state":
+                steps[name] = steps_done(workflows[name], data["nodes"], progress)
+                progress.update(sum(steps.values()) - progress.n)
+            if event["type"] == "execution_success":
+                left.discard(name)
+            if not left:
+                return
+        raise Trouble("The server went away while it worked: read why in its log and run this again.")
+
+    async def images(self, prompt_id: str, workflow: Workflow) -> dict[tuple[int, int], list[Image.Image]]:
+        history = await self.json(f"/history/{prompt_id}")
+        outputs = history[prompt_id]["outputs"]
+        return {
+            cell: [await self.image(file) for file in outputs[saver]["images"]]
+            for saver, cell in workflow.savers.items()
+        }
+
+    async def image(self, file: dict) -> Image.Image:
+        async with self.session.get(self.url + "/view", params=file) as reply:
+            reply.raise_for_status()
+            return Image.open(io.BytesIO(await reply.read())).convert("RGB")
+
+
+def steps_done(workflow: Workflow, nodes: dict, progress: tqdm) -> int:
+    """The sampling steps done in a workflow, whose running row becomes the bar's title."""
+    samplers = {name: state for name, state in nodes.items() if name in workflow.samplers}
+    for name, state in samplers.items():
+        if state["state"] == "running":
+            progress.set_description(f"{workflow.samplers[name]:<28}", refresh=False)
+    return sum(int(state["value"]) for state in samplers.values() if state["max"] == STEPS)
+
+
+def refusal(answer: dict) -> str:
+    """What the server found wrong with a prompt, in its own words."""
+    found = [
+        f"{node['class_type']}: {error['message']} ({error['details']})"
+        for node in answer.get("node_errors", {}).values()
+        for error in node["errors"]
+    ]
+    return "; ".join(found) or answer.get("error", {}).get("message", "it gave no reason")
+
+
+async def sample(url: str) -> dict[str, dict[tuple[int, int], list[Image.Image]]]:
+    """Per model and cell (row, prompt) its pictures."""
+    async with aiohttp.ClientSession() as session:
+        server = Server(url, session)
+        defaults = defaults_of(await server.json("/object_info"))
+        async with session.ws_connect(f"{url}/ws?clientId={server.client}", max_msg_size=0) as server.socket:
+            workflows = {}
+            for model in MODELS:
+                workflow = Workflow(model, defaults)
+                workflows[await server.submit(workflow)] = workflow
+            total = STEPS * sum(len(workflow.samplers) for workflow in workflows.values())
+            every = 0.1 if sys.stderr.isatty() else 10.0
+            with tqdm(total=total, unit="step", mininterval=every, dynamic_ncols=True) as progress:
+                await server.follow(workflows, progress)
+                progress.set_description("Sampled", refresh=False)
+                progress.update(total - progress.n)
+        return {workflow.model: await server.images(name, workflow) for name, workflow in workflows.items()}
+
+
+# ---- The picture -----------------------------------------------------------------------------------------
+
+CELL, GAP, LABEL, BLOCK_GAP, MARGIN = 112, 4, 250, 28, 20
+PAPER, INK, FAINT, ACCENT = "#ffffff", "#1b1f24", "#667080", "#b3261e"
+HEADER = 128
+
+
+def font(size: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.load_default(size)
+
+
+def draw_sheet(cells: dict[str, dict[tuple[int, int], list[Image.Image]]]) -> Image.Image:
+    columns = len(PROMPTS) * PER_PROMPT
+    block = columns * (CELL + GAP) + BLOCK_GAP
+    size = (2 * MARGIN + LABEL + len(cells) * block - BLOCK_GAP, HEADER + MARGIN + len(ROWS) * (CELL + GAP))
+    sheet = Image.new("RGB", size, PAPER)
+    pen = ImageDraw.Draw(sheet)
+    title = f"Azimuth: same prompts, same seeds, {STEPS} Euler steps, guidance scale {HIGH:g} unless noted"
+    pen.text((MARGIN, 14), title, fill=INK, font=font(22))
+    for row, spec in enumerate(ROWS):
+        draw_label(pen, spec, HEADER + row * (CELL + GAP))
+    for index, (model, pictures) in enumerate(cells.items()):
+        draw_block(sheet, pen, MARGIN + LABEL + index * block, MODELS[model], pictures)
+    return sheet
+
+
+def draw_label(pen: ImageDraw.ImageDraw, row: Row, top: int) -> None:
+    colour = ACCENT if not row.chain and row.scale == HIGH else INK
+    pen.text((MARGIN, top + 28), row.label, fill=colour, font=font(19))
+    pen.multiline_text((MARGIN, top + 54), textwrap.fill(row.note, 30), fill=FAINT, font=font(15), spacing=3)
+
+
+def draw_block(sheet, pen, left: int, title: str, pictures: dict[tuple[int, int], list[Image.Image]]) -> None:
+    pen.text((left, 46), title, fill=INK, font=font(18))
+    for prompt, words in enumerate(PROMPTS):
+        corner = (left + prompt * PER_PROMPT * (CELL + GAP), 70)
+        pen.multiline_text(corner, textwrap.fill(words, 34), fill=FAINT, font=font(13), spacing=2)
+    for (row, prompt), batch in pictures.items():
+        for nth, picture in enumerate(batch):
+            column = prompt * PER_PROMPT + nth
+            corner = (left + column * (CELL + GAP), HEADER + row * (CELL + GAP))
+            sheet.paste(picture.resize((CELL, CELL), Image.Resampling.LANCZOS), corner)
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--url", required=True, help="address of a ComfyUI that has this pack and the lab")
+    parser.add_argument("--out", type=Path, required=True, help="the PNG file to write")
+    parser.add_argument("--update-docs", action="store_true", help=f"also write docs/{DOCS.name}")
+    options = parser.parse_args(arguments)
+    try:
+        sheet = draw_sheet(asyncio.run(sample(options.url)))
+    except Trouble as trouble:
+        sys.stderr.write(f"contact sheet: {trouble}\n")
+        return 1
+    except aiohttp.ClientError as error:
+        sys.stderr.write(f"contact sheet: {options.url} failed ({error}): read the server's log.\n")
+        return 1
+    for path in (options.out, *([DOCS] if options.update_docs else [])):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sheet.save(path, optimize=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

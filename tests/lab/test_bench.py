@@ -1,0 +1,107 @@
+"""The benchmark: that it measures what it says, and what is the same on any machine. Never a time."""
+
+import json
+import math
+import sys
+import types
+
+import pytest
+import torch
+
+
+@pytest.fixture(scope="module")
+def bench(lab):
+    return lab("bench")
+
+
+@pytest.fixture(scope="module")
+def measure(lab):
+    return lab("measure")
+
+
+@pytest.fixture(scope="module")
+def found(bench, tmp_path_factory):
+    path = tmp_path_factory.mktemp("bench") / "new" / "bench.json"
+    assert bench.main(["--quick", "--json", str(path)]) == 0
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_every_row_is_measured(bench, found):
+    assert set(found) == {"machine", "quick", "targets", *bench.SECTIONS}
+    assert [row["name"] for row in found["nodes"]] == [node.name for node in bench.NODES]
+    assert [row["name"] for row in found["hosts"]] == [node.name for node in bench.NODES if node.host]
+    names = [function.name for function in bench.FUNCTIONS]
+    assert [row["name"] for row in found["functions"] if row["dtype"] == "float32"] == names
+
+
+def test_every_time_is_a_positive_number(found):
+    ratios = [row["time"] for row in found["hosts"]] + [found["interval"]["time"]]
+    ratios += [ratio for row in found["functions"] for ratio in row["time"].values()]
+    assert all(0.0 < ratio[key] < math.inf for ratio in ratios for key in ("ours", "theirs", "ratio"))
+
+
+def test_no_function_takes_more_than_three_latents(found):
+    tensors = {row["name"]: max(row["latents"].values()) for row in found["functions"] if row["dtype"] == "float32"}
+    assert {name: latents for name, latents in tensors.items() if latents > 3.01} == {}
+    assert tensors["cfg"] == 0.0
+
+
+def test_a_node_that_is_off_makes_the_passes_of_plain_cfg(bench, found):
+    rows = {row["name"]: row for row in found["nodes"]}
+    plain = rows["plain CFG"]
+    assert (plain["passes"], plain["forwards"]) == (2 * plain["steps"], plain["steps"])
+    for node in bench.NODES:
+        if node.off:
+            assert rows[node.name]["passes"] == plain["passes"], node.name
+    assert rows["Scheduled CFG at weight 1"]["passes"] == plain["steps"]
+
+
+def test_no_node_waits_for_the_device_more_than_once_a_step(found):
+    reads = {row["name"]: row["reads_per_step"] for row in found["nodes"]}
+    assert reads["plain CFG"] == 0.0
+    assert max(reads.values()) <= 1.0, reads
+
+
+def test_no_node_makes_more_passes_than_the_hosts_own(found):
+    for row in found["hosts"]:
+        assert row["passes"] <= row["host_passes"], row
+
+
+def test_the_interval_run_makes_the_passes_that_it_is_held_to(found):
+    interval = found["interval"]
+    assert interval["steps"] < interval["passes"] < interval["plain_passes"]
+    assert interval["expected"] == interval["passes"] / interval["plain_passes"]
+
+
+def test_memory_counts_what_is_alive_at_the_same_time_and_not_the_result(measure):
+    t = torch.zeros(1 << 16)
+    latent = t.untyped_storage().nbytes()
+    assert measure.tensor_memory(lambda: t + 1) == 0
+    assert measure.tensor_memory(lambda: (t + 1) * (t + 2)) == 2 * latent
+    assert measure.tensor_memory(lambda: ((t + 1) * 2) * 2) == latent
+    assert measure.tensor_memory(lambda: torch.stack([t + 1, t + 2]).amax(0)) == 3 * latent
+
+
+@pytest.mark.skipif(sys.platform != "linux" or torch.cuda.is_available(), reason="read from Linux, for the CPU")
+def test_memory_of_the_process_has_what_a_kernel_takes_for_itself(measure):
+    t = torch.zeros(1 << 22)
+    latent = t.untyped_storage().nbytes()
+    grown = measure.process_memory(lambda: (t + 1) * (t + 2))
+    if grown is None:
+        pytest.skip("another C library than glibc")
+    assert 1.9 < grown / latent < 2.3
+    assert measure.process_memory(lambda: torch.topk(t, 8).values) > 3 * latent  # its queue of pairs
+
+
+def test_only_reads_by_the_package_are_counted(measure):
+    def reads(t):
+        return [t.item(), t.tolist(), float(t), bool(t)]
+
+    names = {"__name__": "somewhere.inside", "float": float, "bool": bool}
+    there = types.FunctionType(reads.__code__, names)
+    own = torch.Tensor.item
+    with measure.counted_reads("somewhere") as seen:
+        there(torch.ones(()))
+        reads(torch.ones(()))
+    assert [line.split()[-1] for line in seen] == ["item", "tolist", "__float__", "__bool__"]
+    assert torch.Tensor.item is own
