@@ -1,0 +1,275 @@
+"""The documentation against the code: every node, input, paper, link and picture. No host is needed."""
+
+import ast
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+NODES = ROOT / "nodes"
+HELP = ROOT / "js" / "docs"
+README = ROOT / "README.md"
+CHANGELOG = ROOT / "CHANGELOG.md"
+PAGES = [README, CHANGELOG, *sorted(HELP.glob("**/*.md"))]
+
+# ---- the schemas, as written ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Node:
+    name: str
+    id: str
+    inputs: dict[str, str]  # id to label, which is the id again where there is none
+    options: set[str]
+
+    @property
+    def page(self) -> Path:
+        return HELP / f"{self.id}.md"
+
+
+def parse(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def functions(tree: ast.Module) -> dict[str, ast.FunctionDef]:
+    return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+def called(call: ast.Call) -> str:
+    return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+
+
+def text(node: ast.AST | None) -> str | None:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
+
+
+def keyword(call: ast.Call, name: str) -> ast.AST | None:
+    return next((k.value for k in call.keywords if k.arg == name), None)
+
+
+def inputs_in(code: ast.AST, helpers: dict[str, ast.FunctionDef]) -> dict[str, str]:
+    """Id to label of every input that a piece of code makes, with `io.X.Input` or through a helper."""
+    found = {}
+    for call in (node for node in ast.walk(code) if isinstance(node, ast.Call)):
+        helper = helper_of(call, helpers)
+        if helper:
+            found |= inputs_in(helper, helpers)
+        if called(call) == "Input" or helper and names_its_input(helper):
+            name = text(call.args[0]) if call.args else None
+            found |= {name: text(keyword(call, "display_name")) or name} if name else {}
+    return found
+
+
+def helper_of(call: ast.Call, helpers: dict[str, ast.FunctionDef]) -> ast.FunctionDef | None:
+    """The function of this module, or of inputs.py, that is called."""
+    if isinstance(call.func, ast.Attribute):
+        module = call.func.value
+        return helpers.get(call.func.attr) if isinstance(module, ast.Name) and module.id == "inputs" else None
+    return helpers.get(called(call))
+
+
+def names_its_input(helper: ast.FunctionDef) -> bool:
+    """Whether a helper's first parameter is the id of the input that it makes."""
+    first = helper.args.args[0].arg if helper.args.args else None
+    return any(
+        isinstance(call, ast.Call)
+        and called(call) == "Input"
+        and call.args
+        and isinstance(call.args[0], ast.Name)
+        and call.args[0].id == first
+        for call in ast.walk(helper)
+    )
+
+
+def constants(tree: ast.Module) -> dict[str, ast.AST]:
+    return {
+        statement.targets[0].id: statement.value
+        for statement in tree.body
+        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name)
+    }
+
+
+def options_in(tree: ast.Module) -> set[str]:
+    """What a user can choose: the lists of Combo inputs, and the names of the options of a DynamicCombo."""
+    named = constants(tree)
+    found = set()
+    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+        choices = keyword(call, "options")
+        if isinstance(choices, ast.List):
+            found |= {text(element) for element in choices.elts if text(element)}
+        elif isinstance(choices, ast.Call) and called(choices) == "list":  # list(MODES)
+            found |= keys(named[choices.args[0].id])
+        elif isinstance(choices, ast.ListComp):  # [Option(...) for ... in SHAPES]
+            source = choices.generators[0].iter
+            source = source.func.value if isinstance(source, ast.Call) else source
+            found |= keys(named[source.id])
+    return found
+
+
+def keys(value: ast.AST) -> set[str]:
+    """The keys of a dictionary, or the first arguments of a tuple of calls."""
+    if isinstance(value, ast.Dict):
+        return {text(key) for key in value.keys}
+    return {text(call.args[0]) for call in value.elts}
+
+
+def nodes_in(path: Path, shared: dict[str, ast.FunctionDef]) -> list[Node]:
+    tree = parse(path)
+    named, helpers = constants(tree), shared | functions(tree)
+    rest = ast.Module([part for part in tree.body if not isinstance(part, ast.FunctionDef)], [])
+    return [
+        Node(
+            text(keyword(call, "display_name")) or text(named[keyword(call, "display_name").id]),
+            text(keyword(call, "node_id")),
+            inputs_in(rest, helpers),
+            options_in(tree),
+        )
+        for call in ast.walk(tree)
+        if isinstance(call, ast.Call) and called(call) == "Schema"
+    ]
+
+
+def all_nodes() -> list[Node]:
+    shared = functions(parse(NODES / "inputs.py"))
+    return [node for path in sorted(NODES.glob("*.py")) for node in nodes_in(path, shared)]
+
+
+ALL = all_nodes()
+every_node = pytest.mark.parametrize("node", ALL, ids=lambda node: node.id)
+every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+
+
+def read(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
+
+
+def code_spans(markdown: str) -> set[str]:
+    return set(re.findall(r"`([^`\n]+)`", markdown))
+
+
+def test_the_schemas_are_found():
+    """The checks below would pass for want of nodes, inputs or options."""
+    listed = parse(NODES / "__init__.py")
+    modules = [name.id for name in constants(listed)["MODULES"].elts]
+    assert len(ALL) == len(modules)
+    assert all(node.inputs for node in ALL)
+    found = {node.id: node for node in ALL}
+    assert set(found["AzimuthScheduledCFG"].inputs) == {"model", "scale", "start", "end", "outside"}
+    assert {"shape", "inside", "first", "last", "exponent", "weights"} <= set(found["AzimuthSchedule"].inputs)
+    assert found["AzimuthCFGPlusPlus"].inputs["lam"] == "lambda"
+    assert {"triangle", "per step"} <= found["AzimuthSchedule"].options
+    assert found["AzimuthAngleDomain"].options == {"paper", "exact rotation"}
+
+
+# ---- help pages ----------------------------------------------------------------------------------------
+
+
+@every_node
+def test_help_page_exists_and_begins_with_the_name(node):
+    assert read(node.page).splitlines()[0] == f"# {node.name}"
+
+
+@every_node
+def test_help_page_mentions_every_input(node):
+    spans = code_spans(read(node.page))
+    assert not {i for i, label in node.inputs.items() if not {i, label} & spans}
+
+
+@every_node
+def test_help_page_mentions_every_option(node):
+    """As code, or as the first cell of a table's row."""
+    page = read(node.page)
+    spans = code_spans(page) | set(re.findall(r"^\| ([a-z ]+) \|", page, re.MULTILINE))
+    assert node.options - spans == set()
+
+
+@every_node
+def test_help_page_says_what_to_use_and_what_it_costs(node):
+    page = read(node.page)
+    for heading in ("## Inputs", "## What to use", "## Cost", "## Limits and traps"):
+        assert f"\n{heading}\n" in page
+    for family in ("SD1.5", "SDXL", "SD3", "Flux", "ideo models"):
+        assert family in page
+
+
+def test_no_help_page_without_a_node():
+    assert {page.name for page in HELP.glob("*.md")} == {node.page.name for node in ALL}
+
+
+# ---- README and CHANGELOG ------------------------------------------------------------------------------
+
+
+@every_node
+def test_readme_lists_the_node(node):
+    readme = read(README)
+    assert f"[{node.name}](js/docs/{node.id}.md) | `{node.id}`" in readme
+
+
+def test_readme_example_prints_what_it_says():
+    example, printed = re.search(r"```python\n(.*?)```\n+```text\n(.*?)```", read(README), re.DOTALL).groups()
+    done = subprocess.run([sys.executable, "-c", example], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, printed), done.stderr
+
+
+def test_changelog_has_the_version():
+    version = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.M)[1]
+    assert re.search(rf"^## \[{re.escape(version)}\] - \d{{4}}-\d\d-\d\d$", read(CHANGELOG), re.MULTILINE)
+
+
+# ---- papers, links, pictures ---------------------------------------------------------------------------
+
+
+def arxiv_ids(words: str) -> set[str]:
+    return set(re.findall(r"\b\d{4}\.\d{5}\b", words))
+
+
+def test_papers_are_those_of_the_code():
+    code = [*(ROOT / "guidance").glob("*.py"), *NODES.glob("*.py")]
+    known = set().union(*(arxiv_ids(path.read_text(encoding="utf-8")) for path in code))
+    named = set().union(*(arxiv_ids(read(page)) for page in PAGES))
+    assert named - known == set()
+    assert known - arxiv_ids(read(README)) == set(), "a paper that the README does not list"
+
+
+def links(page: Path) -> list[str]:
+    markdown = re.sub(r"```.*?```", "", read(page), flags=re.DOTALL)
+    return re.findall(r"\[[^\]]*\]\(([^)\s]+)\)", markdown)
+
+
+def anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", read(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def is_dead(page: Path, link: str) -> bool:
+    path, _, anchor = unquote(link).partition("#")
+    target = (page.parent / path).resolve() if path else page
+    inside = ROOT in target.parents and target.is_file()
+    return not inside or bool(anchor and anchor not in anchors(target))
+
+
+@every_page
+def test_links_to_local_files_lead_somewhere(page):
+    local = [link for link in links(page) if not link.startswith("https://")]
+    assert [link for link in local if is_dead(page, link)] == []
+
+
+@every_page
+def test_pictures_are_pictures(page):
+    for link in re.findall(r"!\[[^\]]*\]\(([^)\s]+)\)", read(page)):
+        picture = (page.parent / link).read_bytes()
+        assert picture.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")), f"{link} is neither PNG nor JPEG"
+
+
+def test_readme_begins_with_the_contact_sheet():
+    assert re.match(r"# .+\n\n!\[[^\]]+\]\(docs/contact_sheet\.png\)", read(README))
+
+
+@every_page
+def test_pages_say_nothing_about_one_machine(page):
+    assert not re.search(r"(?<![\w/.])/(?:home|root|tmp|work|Users|mnt)/|127\.0\.0\.1|localhost", read(page))
