@@ -1,0 +1,672 @@
+"""Makes example_workflows/ with the real front-end on a real server, from the table of recipes at the end.
+
+    COMFYUI_PATH=... python -m tests.browser.make_workflows [--preview FOLDER] [name ...]
+
+Run it in the repository's root, in the environment that dev.py makes. A new method adds one recipe. The
+front-end builds each graph node by node, arranges and saves it; a checkpoint's thumbnail is the front-end's
+own drawing, a lab workflow's shows the pictures that it samples. --preview also keeps a drawing of each whole
+graph in both renderers, to be looked at.
+"""
+
+import argparse
+import io
+import json
+import sys
+import urllib.parse
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+from ..http.server import ROOT, Server, failure, running
+from .frontend import RENDERERS, FrontEnd, browsing, open_page, read_workflow
+
+FOLDER = ROOT / "example_workflows"
+FILES = {  # for each loader its widget and the folder of its files
+    "CheckpointLoaderSimple": ("ckpt_name", "checkpoints"),
+    "UNETLoader": ("unet_name", "diffusion_models"),
+    "CLIPLoader": ("clip_name", "text_encoders"),
+    "VAELoader": ("vae_name", "vae"),
+}
+HUB = "https://huggingface.co/{}/resolve/main/{}"
+WHERE = {  # where the front-end offers to fetch a file from
+    "sd_xl_base_1.0.safetensors": ("stabilityai/stable-diffusion-xl-base-1.0", ""),
+    "sd3.5_large_fp8_scaled.safetensors": ("Comfy-Org/stable-diffusion-3.5-fp8", ""),
+    "Chroma1-HD-fp8mixed.safetensors": ("Comfy-Org/Chroma1-HD_repackaged", "split_files/diffusion_models/"),
+    "t5xxl_fp8_e4m3fn_scaled.safetensors": ("comfyanonymous/flux_text_encoders", ""),
+    "ae.safetensors": ("Comfy-Org/Lumina_Image_2.0_Repackaged", "split_files/vae/"),
+}
+THUMBNAIL = (512, 512)
+MOST_BYTES = 60_000
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """A node and its inputs: plain values, or other nodes, of which output 0 is meant, or `node.out(i)`."""
+
+    kind: str
+    inputs: dict = field(default_factory=dict)
+    title: str = ""
+    size: tuple[int, int] = (0, 0)
+    row: int | None = None
+
+    def out(self, index: int):
+        return self, index
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A workflow: the nodes at its end, which lead to all others, and two sentences of advice."""
+
+    heading: str
+    advice: str
+    ends: tuple[Node, ...]
+
+
+# ---- From a recipe to the front-end's own file -----------------------------------------------------------
+
+
+def link(value):
+    """Source node and output of an input's value, or None for a plain value."""
+    if isinstance(value, Node):
+        return value, 0
+    return value if isinstance(value, tuple) and isinstance(value[0], Node) else None
+
+
+def sources(node: Node) -> list[Node]:
+    return [found[0] for value in node.inputs.values() if (found := link(value))]
+
+
+def in_order(ends: tuple[Node, ...]) -> list[Node]:
+    """All nodes, each after those that it needs."""
+    found: dict[Node, None] = {}
+
+    def visit(node: Node) -> None:
+        for source in sources(node):
+            visit(source)
+        found.setdefault(node)
+
+    for end in ends:
+        visit(end)
+    return list(found)
+
+
+def columns(nodes: list[Node]) -> dict[Node, int]:
+    """For each node its column: next to the first node that needs it, and all loaders at the left."""
+    depth: dict[Node, int] = {}
+    for node in nodes:
+        depth[node] = max((depth[source] + 1 for source in sources(node)), default=0)
+    for node in nodes:
+        if node.row is not None and not any(node in sources(other) for other in nodes):
+            depth[node] = max(depth.values())
+    for node in reversed(nodes):
+        for source in sources(node):
+            if source.kind in (*FILES, "AzimuthLabLoader"):
+                continue
+            needed_by = [depth[other] for other in nodes if source in sources(other)]
+            depth[source] = min(needed_by) - 1
+    return depth
+
+
+def height(node: Node) -> int:
+    """What stands at the top of its column: loaders, then our nodes, then samplers, then the rest."""
+    tops = (
+        lambda kind: kind in FILES,
+        lambda kind: kind.startswith("Azimuth"),
+        lambda kind: "Sampler" in kind,
+    )
+    return next((index for index, is_kind in enumerate(tops) if is_kind(node.kind)), len(tops))
+
+
+def plan(recipe: Recipe) -> list[dict]:
+    """What BUILD needs to know, node by node."""
+    nodes = sorted(in_order(recipe.ends), key=height)
+    place = columns(in_order(recipe.ends))
+    number = {node: index for index, node in enumerate(nodes)}
+    note = Node("MarkdownNote", {"": f"## {recipe.heading}\n\n{recipe.advice}"}, "About this workflow", (380, 190))
+    return [
+        {
+            "kind": node.kind,
+            "title": node.title,
+            "size": node.size,
+            "row": node.row,
+            "column": place.get(node, 0),
+            "models": models(node),
+            "values": [[name, value] for name, value in node.inputs.items() if not link(value)],
+            "links": [
+                [name, number[found[0]], found[1]] for name, value in node.inputs.items() if (found := link(value))
+            ],
+        }
+        for node in [*nodes, note]
+    ]
+
+
+def models(node: Node) -> list[dict]:
+    """The file that a loader needs, as the front-end notes it."""
+    if node.kind not in FILES:
+        return []
+    widget, folder = FILES[node.kind]
+    file = node.inputs[widget]
+    repository, inside = WHERE[file]
+    return [{"name": file, "url": HUB.format(repository, inside + file), "directory": folder}]
+
+
+BUILD = """(plan) => {
+    const GAP_X = 90, GAP_Y = 90, WIDTH = 300, TOP = 80, LEFT = 60;
+    const nodes = plan.map(wanted => {
+        const node = LiteGraph.createNode(wanted.kind);
+        if (!node) throw new Error(`The front-end knows no node ${wanted.kind}.`);
+        app.graph.add(node);
+        if (wanted.title) node.title = wanted.title;
+        if (wanted.models.length) node.properties.models = wanted.models;
+        for (const [name, value] of wanted.values) {
+            const widget = node.widgets.find(w => w.name === name || (name === '' && w === node.widgets[0]));
+            if (!widget) throw new Error(`${wanted.kind} has no widget ${name}.`);
+            widget.value = value;
+            widget.callback?.(value, app.canvas, node);
+        }
+        const least = node.computeSize();
+        node.setSize([Math.max(least[0], WIDTH, wanted.size[0]), Math.max(least[1], wanted.size[1])]);
+        if (wanted.kind.startsWith('Azimuth') && wanted.kind !== 'AzimuthLabLoader') {
+            const colours = LGraphCanvas.node_colors.blue;
+            Object.assign(node, {color: colours.color, bgcolor: colours.bgcolor});
+        }
+        return node;
+    });
+    plan.forEach((wanted, i) => wanted.links.forEach(([name, source, output]) => {
+        if (!nodes[source].connect(output, nodes[i], nodes[i].findInputSlot(name)))
+            throw new Error(`${wanted.kind} takes no link at ${name}.`);
+    }));
+    const columns = [...new Set(plan.map(w => w.column))].sort((a, b) => a - b);
+    const tallest = {};
+    for (const column of columns) {
+        const stacks = {};
+        plan.forEach((w, i) => {
+            if (w.column !== column || w.row === null) return;
+            stacks[w.row] = (stacks[w.row] ?? 0) + nodes[i].size[1] + GAP_Y;
+        });
+        for (const row in stacks) tallest[row] = Math.max(tallest[row] ?? 0, stacks[row]);
+    }
+    const top = row => Object.keys(tallest).reduce((y, r) => Number(r) < row ? y + tallest[r] : y, TOP);
+    let x = LEFT;
+    for (const column of columns) {
+        const here = nodes.filter((_, i) => plan[i].column === column);
+        const below = {};
+        let y = TOP;
+        for (const node of here) {
+            const row = plan[nodes.indexOf(node)].row;
+            if (row === null) { node.pos = [x, y]; y += node.size[1] + GAP_Y; continue; }
+            below[row] ??= top(row);
+            node.pos = [x, below[row]];
+            below[row] += node.size[1] + GAP_Y;
+        }
+        x += Math.max(...here.map(n => n.size[0])) + GAP_X;
+    }
+}"""
+
+FRAME = """({width, height, left, top, most}) => {
+    const nodes = app.graph.nodes;
+    const edge = (f, pick) => Math[pick](...nodes.map(f));
+    const [x0, y0] = [edge(n => n.pos[0], 'min') - 30, edge(n => n.pos[1] - 30, 'min') - 30];
+    const x1 = edge(n => n.pos[0] + n.size[0], 'max') + 30;
+    const y1 = edge(n => n.pos[1] + n.size[1], 'max') + 30;
+    const scale = Math.min(most, width / (x1 - x0), height / (y1 - y0));
+    const spare = [width / scale - (x1 - x0), height / scale - (y1 - y0)];
+    app.canvas.ds.scale = scale;
+    app.canvas.ds.offset[0] = left / scale - x0 + spare[0] / 2;
+    app.canvas.ds.offset[1] = top / scale - y0 + spare[1] / 2;
+    app.canvas.setDirty(true, true);
+}"""
+
+
+def frame(page: FrontEnd, *, box=(70, 60, 1500, 920), most=1.0) -> None:
+    """Move the canvas so that the nodes fill a box (left, top, width, height) of the page."""
+    left, top, width, height = box
+    page.run(FRAME, {"left": left, "top": top, "width": width, "height": height, "most": most})
+    page.settle()
+    page.page.wait_for_timeout(400)
+
+
+def make(page: FrontEnd, name: str, recipe: Recipe) -> dict:
+    """The workflow as the front-end saves it, with an id that does not change from run to run."""
+    page.clear(str(uuid.uuid5(uuid.NAMESPACE_URL, f"azimuth-guidance/{name}")))
+    page.run(BUILD, plan(recipe))
+    page.settle()
+    frame(page)
+    return page.workflow()
+
+
+# ---- Thumbnails ------------------------------------------------------------------------------------------
+
+
+def save_thumbnail(picture: Image.Image, path: Path) -> None:
+    """As JPEG, as fine as the limit on its size allows."""
+    for quality in range(92, 4, -4):
+        buffer = io.BytesIO()
+        picture.convert("RGB").save(buffer, "JPEG", quality=quality, optimize=True)
+        if buffer.tell() <= MOST_BYTES:
+            break
+    path.write_bytes(buffer.getvalue())
+
+
+PACKED = """() => {
+    const next = n => n.outputs.flatMap(o => o.links ?? []).map(id => app.graph.links.get(id).target_id);
+    const ours = app.graph.nodes.filter(n => n.type.startsWith('Azimuth')).map(n => n.id);
+    const last = app.graph.getNodeById(ours.at(-1));
+    const shown = ours.length > 3 ? ours : [...new Set([...ours, ...next(last).slice(0, 1)])];
+    app.graph.nodes.filter(n => !shown.includes(n.id)).forEach(n => app.graph.remove(n));
+    const nodes = app.graph.nodes;
+    const across = nodes.length > 2 ? 2 : 1;
+    const wide = Math.max(...nodes.filter((_, i) => i % across === 0).map(n => n.size[0]));
+    let y = 0;
+    for (let i = 0; i < nodes.length; i += across) {
+        const row = nodes.slice(i, i + across);
+        row.forEach((node, column) => { node.pos = [column * (wide + 80), y]; });
+        y += Math.max(...row.map(n => n.size[1])) + 80;
+    }
+}"""
+
+
+def drawn(page: FrontEnd) -> Image.Image:
+    """The front-end's drawing of our nodes and what they lead to, moved together two by two."""
+    page.run(PACKED)
+    width, height = THUMBNAIL
+    frame(page, box=(300, 200, width, height), most=1.6)
+    shot = page.page.screenshot(clip={"x": 300, "y": 200, "width": width, "height": height})
+    return Image.open(io.BytesIO(shot))
+
+
+def sampled(server: Server, workflow: dict, prompt: dict) -> Image.Image:
+    """The pictures of a lab workflow, under the titles of the nodes that show them."""
+    history = server.run(prompt, 1800)
+    if problem := failure(history):
+        raise SystemExit(f"The workflow failed: {problem}")
+    titles = {str(node["id"]): node.get("title", "") for node in workflow["nodes"]}
+    shown = [
+        (titles[name], [Image.open(io.BytesIO(server.ask(view(image))[1])) for image in output["images"]])
+        for name, output in sorted(history["outputs"].items(), key=lambda item: int(item[0]))
+        if "images" in output
+    ]
+    return contact(shown)
+
+
+def view(image: dict) -> str:
+    return "/view?" + urllib.parse.urlencode({key: image[key] for key in ("filename", "subfolder", "type")})
+
+
+def contact(shown: list[tuple[str, list[Image.Image]]], across: int = 3, side: int = 84) -> Image.Image:
+    """One block of 2 x 2 pictures for each title."""
+    font = ImageFont.load_default(13)
+    width, height = 2 * side + 4, 2 * side + 24
+    rows = -(-len(shown) // across)
+    sheet = Image.new("RGB", (across * width, rows * height), (24, 24, 26))
+    draw = ImageDraw.Draw(sheet)
+    for index, (title, pictures) in enumerate(shown):
+        x, y = (index % across) * width + 2, (index // across) * height
+        draw.text((x + 2, y + 4), title, font=font, fill=(235, 235, 235))
+        for corner, picture in enumerate(pictures[:4]):
+            small = picture.convert("RGB").resize((side - 2, side - 2), Image.Resampling.NEAREST)
+            sheet.paste(small, (x + (corner % 2) * side, y + 22 + (corner // 2) * side))
+    return sheet
+
+
+# ---- Building blocks -------------------------------------------------------------------------------------
+
+
+def text(clip, words, title: str = "") -> Node:
+    return Node("CLIPTextEncode", {"clip": clip, "text": words}, title, (400, 170))
+
+
+def azimuth(kind: str, model, **inputs) -> Node:
+    return Node("Azimuth" + kind, {"model": model, **inputs})
+
+
+def schedule(shape: str, **values) -> Node:
+    return Node("AzimuthSchedule", {"shape": shape, **{f"shape.{name}": value for name, value in values.items()}})
+
+
+def ksampler(model, positive, negative, latent, *, cfg, row=None, title="", **settings) -> Node:
+    values = {
+        "seed": 2026,
+        "control_after_generate": "fixed",
+        "steps": 25,
+        "cfg": cfg,
+        "sampler_name": "dpmpp_2m",
+        "scheduler": "karras",
+        "denoise": 1.0,
+        **settings,
+    }
+    links = {"model": model, "positive": positive, "negative": negative, "latent_image": latent}
+    return Node("KSampler", {**links, **values}, title, row=row)
+
+
+def saved(samples, vae) -> Node:
+    decoded = Node("VAEDecode", {"samples": samples, "vae": vae})
+    return Node("SaveImage", {"images": decoded, "filename_prefix": "azimuth"}, size=(360, 400))
+
+
+def checkpoint(name: str) -> Node:
+    return Node("CheckpointLoaderSimple", {"ckpt_name": name}, size=(380, 0))
+
+
+def picture(
+    heading: str,
+    advice: str,
+    chain,
+    positive: str,
+    negative="blurry, low quality, watermark",
+    *,
+    ckpt="sd_xl_base_1.0.safetensors",
+    latent="EmptyLatentImage",
+    more=lambda model: (),
+    **settings,
+) -> Recipe:
+    """A checkpoint, the chain's nodes on its MODEL, a plain KSampler and a saved picture."""
+    load = checkpoint(ckpt)
+    clip = load.out(1)
+    model = chain(load)
+    sampler = ksampler(
+        model,
+        text(clip, positive, "Positive prompt"),
+        text(clip, negative, "Negative prompt"),
+        Node(latent, {"width": 1024, "height": 1024, "batch_size": 1}),
+        **settings,
+    )
+    return Recipe(heading, advice, (saved(sampler, load.out(2)), *more(model)))
+
+
+def described(cfg: float):
+    """A Guidance Report at the end of a chain, with the sigmas of the run."""
+
+    def report(model):
+        sigmas = Node("BasicScheduler", {"model": model, "scheduler": "karras", "steps": 25, "denoise": 1.0})
+        return (Node("AzimuthReport", {"model": model, "sigmas": sigmas, "cfg": cfg}, size=(380, 340)),)
+
+    return report
+
+
+def two_passes() -> Recipe:
+    load = checkpoint("sd_xl_base_1.0.safetensors")
+    positive = text(load.out(1), "a lighthouse on a rocky coast at dusk, long exposure, soft waves", "Positive prompt")
+    negative = text(load.out(1), "blurry, low quality, watermark", "Negative prompt")
+    canvas = Node("EmptyLatentImage", {"width": 1024, "height": 1024, "batch_size": 1})
+    scheduled = azimuth("ScheduledCFG", load, scale=schedule("linear", first=4.0, last=12.0))
+    first = ksampler(
+        azimuth("AngleDomain", scheduled), positive, negative, canvas, cfg=8.0, title="KSampler, first pass"
+    )
+    larger = Node("LatentUpscaleBy", {"samples": first, "upscale_method": "bislerp", "scale_by": 1.5})
+    thresholded = azimuth("DynamicThresholding", scheduled, mimic_scale=6.0)
+    second = ksampler(
+        thresholded, positive, negative, larger, cfg=8.0, steps=20, denoise=0.5, title="KSampler, second pass"
+    )
+    return Recipe(
+        "Schedule, ADG and thresholding",
+        "Both passes take their weight from one schedule; Angle Domain Guidance shapes the first and Dynamic "
+        "Thresholding the second, larger one. The two are rival rules for one step and refuse to share a "
+        "MODEL, so give each its own pass.",
+        (saved(second, load.out(2)),),
+    )
+
+
+def chroma() -> Recipe:
+    unet = Node(
+        "UNETLoader",
+        {"unet_name": "Chroma1-HD-fp8mixed.safetensors", "weight_dtype": "default"},
+        size=(380, 0),
+    )
+    clip = Node("CLIPLoader", {"clip_name": "t5xxl_fp8_e4m3fn_scaled.safetensors", "type": "chroma"}, size=(380, 0))
+    vae = Node("VAELoader", {"vae_name": "ae.safetensors"}, size=(380, 0))
+    scheduled = azimuth("ScheduledCFG", unet, scale=schedule("cosine", first=5.0, last=2.5))
+    model = azimuth(
+        "NegativeGuidance",
+        scheduled,
+        negative=text(clip, "plastic skin, 3d render", "Further negative"),
+        weight=0.8,
+    )
+    guider = Node(
+        "CFGGuider",
+        {
+            "model": model,
+            "positive": text(clip, "a gardener among tall sunflowers, film photograph, late light", "Positive prompt"),
+            "negative": text(clip, "blurry, low quality, watermark", "Negative prompt"),
+            "cfg": 4.0,
+        },
+    )
+    sampler = Node(
+        "SamplerCustomAdvanced",
+        {
+            "noise": Node("RandomNoise", {"noise_seed": 2026, "control_after_generate": "fixed"}),
+            "guider": guider,
+            "sampler": Node("KSamplerSelect", {"sampler_name": "euler"}),
+            "sigmas": Node("BasicScheduler", {"model": model, "scheduler": "beta", "steps": 26, "denoise": 1.0}),
+            "latent_image": Node("EmptySD3LatentImage", {"width": 1024, "height": 1024, "batch_size": 1}),
+        },
+    )
+    return Recipe(
+        "Flow model with a custom sampler",
+        "Chroma is a flow model of the Flux family with a real negative prompt, so every Azimuth node works "
+        "on it; here the weight falls from 5 to 2.5 while a second negative keeps its own strength. For "
+        "Flux-dev itself, which is distilled and has no negative pass, leave cfg at 1.",
+        (saved(sampler, vae),),
+    )
+
+
+LAB_PROMPT = "a large red circle left of a small blue square on a grey background"
+LOW, HIGH = 3.0, 16.0
+METHODS = {  # title under which it is shown: the sampler's cfg, and the MODEL
+    f"plain CFG, w = {LOW:g}": (LOW, lambda load: load),
+    f"plain CFG, w = {HIGH:g}": (HIGH, lambda load: load),
+    f"interval, w = {HIGH:g}": (
+        HIGH,
+        lambda load: azimuth("ScheduledCFG", load, scale=HIGH, start=0.25, end=0.75),
+    ),
+    f"triangle, mean {HIGH:g}": (
+        HIGH,
+        lambda load: azimuth("ScheduledCFG", load, scale=schedule("triangle", mean=HIGH, low=1.0)),
+    ),
+    f"not pink, w = {LOW:g}": (
+        LOW,
+        lambda load: azimuth("NegativeGuidance", load, negative=text(load.out(1), "on a pink background")),
+    ),
+    f"thresholded, w = {HIGH:g}": (HIGH, lambda load: azimuth("DynamicThresholding", load, mimic_scale=LOW)),
+    "CFG++, lambda = 0.6": (HIGH, lambda load: azimuth("CFGPlusPlus", load, lam=0.6)),
+    f"ADG, w = {HIGH:g}": (HIGH, lambda load: azimuth("AngleDomain", load)),
+    f"exact rotation, w = {HIGH:g}": (HIGH, lambda load: azimuth("AngleDomain", load, mode="exact rotation")),
+}
+
+
+def side_by_side(model: str, scheduler: str, what: str) -> Recipe:
+    """Every method on one lab model, each in a row of its own."""
+    load = Node("AzimuthLabLoader", {"model": model})
+    positive, nothing = text(load.out(1), LAB_PROMPT, "Prompt"), text(load.out(1), "", "Nothing")
+    canvas = Node("EmptyLatentImage", {"width": 32, "height": 32, "batch_size": 4})
+    ends = []
+    for row, (title, (cfg, chain)) in enumerate(METHODS.items()):
+        sampler = ksampler(
+            in_row(chain(load), row, load),
+            positive,
+            nothing,
+            canvas,
+            cfg=cfg,
+            row=row,
+            steps=20,
+            sampler_name="euler",
+            scheduler=scheduler,
+        )
+        decoded = Node("VAEDecode", {"samples": sampler, "vae": load.out(2)}, row=row)
+        larger = {"image": decoded, "upscale_method": "nearest-exact", "scale_by": 8.0}
+        scaled = Node("ImageScaleBy", larger, row=row)
+        ends.append(Node("PreviewImage", {"images": scaled}, title, (300, 300), row))
+    return Recipe(
+        f"Every method on the lab's {what}",
+        "The same prompt and seed under plain CFG and under each method, on a model that samples in seconds "
+        "without a GPU. It needs the development pack in lab/, which `python dev.py serve` brings along.",
+        tuple(ends),
+    )
+
+
+def in_row(node: Node, row: int, load: Node) -> Node:
+    """A copy of a chain's nodes, down to the loader, that stands in a row."""
+    if node is load:
+        return node
+    inputs = {
+        name: in_row(value, row, load) if isinstance(value, Node) else value for name, value in node.inputs.items()
+    }
+    return Node(node.kind, inputs, node.title, node.size, row)
+
+
+# ---- The recipes -----------------------------------------------------------------------------------------
+
+RECIPES = {
+    "scheduled_cfg": lambda: picture(
+        "Scheduled CFG",
+        "The weight rises from 2 to 12 over the run: loose composition first, firm detail last. Choose "
+        "another shape in Guidance Schedule, or unlink it and type one number.",
+        lambda load: azimuth("ScheduledCFG", load, scale=schedule("linear", first=2.0, last=12.0)),
+        "a quiet harbour at sunrise, fishing boats, mist over the water, oil painting",
+        cfg=7.0,
+    ),
+    "guidance_interval": lambda: picture(
+        "Guidance interval",
+        "Guidance acts from 15 % to 75 % of the run and is off elsewhere, which keeps variety and skips four "
+        "in ten negative passes. Inside the interval the weight can be higher than usual: try 8 to 12.",
+        lambda load: azimuth("ScheduledCFG", load, scale=9.0, start=0.15, end=0.75),
+        "a red fox resting in fresh snow, morning light, wildlife photograph",
+        cfg=7.0,
+    ),
+    "negative_guidance": lambda: picture(
+        "Negative Guidance, two chained",
+        "Each further negative has its own weight and window, so one strong word does not weaken the others. "
+        "Perpendicular mode removes only what the prompt itself does not ask for; the second begins after a "
+        "fifth of the run.",
+        lambda load: azimuth(
+            "NegativeGuidance",
+            azimuth(
+                "NegativeGuidance",
+                load,
+                negative=text(load.out(1), "bananas, citrus", "First further negative"),
+            ),
+            negative=text(load.out(1), "plastic, glossy, studio flash", "Second further negative"),
+            weight=0.7,
+            start=0.2,
+        ),
+        "a bowl of fruit on a wooden table, soft window light, still life photograph",
+        cfg=7.0,
+    ),
+    "negative_prompt_presets": lambda: picture(
+        "Negative Prompt Presets",
+        "Write your own negative text, choose the kind of picture and edit its list; the joined text goes to "
+        "the negative prompt. Choosing a preset again restores its list.",
+        lambda load: load,
+        "portrait of an old fisherman with a white beard, soft window light, photograph",
+        Node("AzimuthNegativePrompt", {"text": "hat", "preset": "photographic portrait"}, size=(400, 320)),
+        cfg=6.0,
+    ),
+    "dynamic_thresholding": lambda: picture(
+        "Dynamic Thresholding",
+        "The prompt is followed at cfg 15 while the contrast stays that of cfg 6. If the picture still looks "
+        "burnt, lower mimic_scale; if it looks flat, raise the percentile to 1.",
+        lambda load: azimuth("DynamicThresholding", load, mimic_scale=6.0),
+        "a stained glass window with a blue heron among reeds, sunlight falling through",
+        cfg=15.0,
+    ),
+    "cfg_plus_plus": lambda: picture(
+        "CFG++",
+        "Lambda runs from 0 to 1 and takes the place of cfg, whose number is ignored; 0.6 is about cfg 7.5. "
+        "It is exact with euler, ddim and euler_ancestral, so keep one of them.",
+        lambda load: azimuth("CFGPlusPlus", load, lam=0.6),
+        "a paper boat on a rain puddle, reflections of street lamps, close-up photograph",
+        cfg=7.0,
+        sampler_name="euler",
+        scheduler="normal",
+        steps=30,
+    ),
+    "angle_domain_guidance": lambda: picture(
+        "Angle Domain Guidance (ADG)",
+        "The weight turns the prediction instead of stretching it, so cfg 10 keeps natural colours. Lower "
+        "max_angle for a gentler picture; exact rotation also keeps the contrast of weight 1.",
+        lambda load: azimuth("AngleDomain", load),
+        "a market street in the rain at night, neon signs, umbrellas, cinematic photograph",
+        cfg=10.0,
+    ),
+    "guidance_report": lambda: picture(
+        "Guidance Report",
+        "The report lists what the MODEL will do and the weight of every step, before you trust a picture to "
+        "it. Set its cfg, steps and scheduler to those of the sampler.",
+        lambda load: azimuth(
+            "AngleDomain",
+            azimuth("ScheduledCFG", load, scale=schedule("interval", inside=9.0, outside=1.0, start=0.1, end=0.8)),
+        ),
+        "an observatory on a hill under the milky way, long exposure photograph",
+        cfg=7.0,
+        more=described(7.0),
+    ),
+    "stack_schedule_adg_thresholding": two_passes,
+    "flow_sd3_scheduled_cfg": lambda: picture(
+        "Flow model, SD3 class",
+        "Flow models want lower weights, 3.5 to 5, and gain most from leaving out the very first and the "
+        "last steps. Inside that interval Angle Domain Guidance keeps the colours calm.",
+        lambda load: azimuth(
+            "AngleDomain",
+            azimuth(
+                "ScheduledCFG",
+                load,
+                scale=schedule("interval", inside=5.0, outside=1.0, start=0.05, end=0.85),
+            ),
+        ),
+        "a glass teapot with blooming tea on a linen cloth, bright kitchen, photograph",
+        ckpt="sd3.5_large_fp8_scaled.safetensors",
+        latent="EmptySD3LatentImage",
+        cfg=4.5,
+        sampler_name="euler",
+        scheduler="sgm_uniform",
+        steps=28,
+    ),
+    "flow_chroma_negative_guidance": chroma,
+    "lab_ve_side_by_side": lambda: side_by_side("ve", "karras", "EDM model"),
+    "lab_flow_side_by_side": lambda: side_by_side("flow", "simple", "flow model"),
+}
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(description="Make example_workflows/ with the real front-end.")
+    parser.add_argument("names", nargs="*", metavar="name", help=f"which ones (default: all): {', '.join(RECIPES)}")
+    parser.add_argument("--preview", type=Path, help="also save drawings of the whole graphs in this folder")
+    options = parser.parse_args(arguments)
+    if unknown := set(options.names) - set(RECIPES):
+        parser.error(f"there is no recipe {', '.join(sorted(unknown))}; choose from {', '.join(RECIPES)}")
+    names = options.names or list(RECIPES)
+    FOLDER.mkdir(exist_ok=True)
+    with running() as server, browsing() as browser:
+        server.settings(LiteGraph__Canvas__MinFontSizeForLOD=0)  # text however small
+        with open_page(browser, server, "classic") as page:
+            for name in names:
+                make_files(server, page, name, RECIPES[name]())
+        if options.preview:
+            options.preview.mkdir(parents=True, exist_ok=True)
+            for renderer in RENDERERS:
+                with open_page(browser, server, renderer) as page:
+                    preview(page, names, options.preview, renderer.replace(" ", "_"))
+    return 0
+
+
+def make_files(server: Server, page: FrontEnd, name: str, recipe: Recipe) -> None:
+    workflow = make(page, name, recipe)
+    path = FOLDER / f"{name}.json"
+    path.write_text(json.dumps(workflow, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    thumbnail = sampled(server, workflow, page.prompt()) if name.startswith("lab_") else drawn(page)
+    save_thumbnail(thumbnail, path.with_suffix(".jpg"))
+    sys.stdout.write(f"{path}\n")
+
+
+def preview(page: FrontEnd, names: list[str], folder: Path, renderer: str) -> None:
+    for name in names:
+        page.load(read_workflow(FOLDER / f"{name}.json"))
+        page.page.wait_for_timeout(600)
+        frame(page)
+        (folder / f"{name}_{renderer}.png").write_bytes(page.page.screenshot())
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

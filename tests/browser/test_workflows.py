@@ -1,0 +1,37 @@
+"""Every workflow of example_workflows/: opened in the real front-end, then run on a lab model."""
+
+import itertools
+from pathlib import Path
+
+import pytest
+
+from ..http.server import ROOT, Server, failure, for_lab
+from .frontend import FrontEnd, read_workflow
+
+WORKFLOWS = sorted((ROOT / "example_workflows").glob("*.json"))
+STEPS = 2
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_it_opens_complete_and_runs(frontend: FrontEnd, server: Server, path: Path) -> None:
+    workflow = read_workflow(path)
+    assert frontend.load(workflow) == []
+    assert values(frontend.workflow()) == values(workflow)
+    prompt = for_lab(frontend.prompt(), "flow" if path.stem.startswith("flow") else "ve", STEPS)
+    assert failure(server.run(prompt)) == ""
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_no_node_covers_another(frontend: FrontEnd, path: Path) -> None:
+    frontend.load(read_workflow(path))
+    boxes = frontend.boxes()
+    assert [f"{a} and {b}" for a, b in itertools.combinations(boxes, 2) if overlap(boxes[a], boxes[b])] == []
+
+
+def values(workflow: dict) -> dict:
+    return {node["id"]: (node["type"], node.get("widgets_values") or []) for node in workflow["nodes"]}
+
+
+def overlap(a: list[float], b: list[float]) -> bool:
+    """For left, top, width and height of two nodes, titles included."""
+    return a[0] < b[0] + b[2] and b[0] < a[0] + a[2] and a[1] < b[1] + b[3] and b[1] < a[1] + a[3]

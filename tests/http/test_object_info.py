@@ -1,0 +1,42 @@
+"""The nodes as the server describes them to the front-end and to other programs."""
+
+import json
+import keyword
+
+from .object_info import SNAPSHOT, declared, fields, ours, promises
+from .server import Server
+
+
+def test_every_node_is_listed(server: Server) -> None:
+    assert declared(), "No node_id was found in nodes/*.py."
+    assert set(ours(server)) == declared()
+
+
+def test_every_node_and_input_explains_itself(server: Server) -> None:
+    silent = []
+    for name, info in ours(server).items():
+        assert name.startswith("Azimuth")
+        silent += [] if info["description"] and info["display_name"] and info["search_aliases"] else [name]
+        silent += [f"{name}.{field}" for field, _, options in fields(info["input"]) if not options.get("tooltip")]
+        silent += [f"{name} output {i}" for i, tip in enumerate(info["output_tooltips"]) if not tip]
+    assert silent == []
+
+
+def test_every_float_has_a_range_and_every_name_is_usable(server: Server) -> None:
+    wrong = []
+    for name, info in ours(server).items():
+        for field, kind, options in fields(info["input"]):
+            last = field.split(".")[-1]
+            if not last.isidentifier() or keyword.iskeyword(last):
+                wrong.append(f"{name}.{field} is no name")
+            if "FLOAT" in str(kind).split(","):
+                if not {"min", "max", "step", "round", "default"} <= options.keys():
+                    wrong.append(f"{name}.{field} lacks a limit: {sorted(options)}")
+                elif not options["min"] <= options["default"] <= options["max"]:
+                    wrong.append(f"{name}.{field}: its default is out of range")
+    assert wrong == []
+
+
+def test_nothing_changed_by_accident(server: Server) -> None:
+    """When a change is meant, `python -m tests.http.object_info` renews the file."""
+    assert promises(server) == json.loads(SNAPSHOT.read_text(encoding="utf-8"))
