@@ -77,7 +77,7 @@ FULL = Plan(
     idle=Effort(least=0.0, budget=1.5, fewest=5, most=45),
     runs=Effort(least=0.0, budget=8.0, fewest=5, most=25),
     shapes=SHAPES,
-    batch=64 if CUDA else 8,
+    batch=64 if CUDA else 40,
     steps=10,
 )
 QUICK = Plan(*[Effort(least=0.0, budget=0.0, fewest=2, most=2)] * 3, shapes=SHAPES[:1], batch=1, steps=3)
