@@ -35,26 +35,22 @@ def number(name: str, *, default: float, low: float, high: float, step: float, t
     return io.MultiType.Input(widget, types=[ScheduleType], advanced=more.get("advanced"))
 
 
+def progress(name: str, default: float, tooltip: str) -> io.Float.Input:
+    """A place in a run: 0 is the first step, 1 the last."""
+    return io.Float.Input(name, default=default, min=0.0, max=1.0, step=0.01, round=0.001, tooltip=tooltip)
+
+
 def window_inputs(what: str) -> list:
     return [
-        io.Float.Input(
+        progress(
             "start",
-            default=0.0,
-            min=0.0,
-            max=1.0,
-            step=0.01,
-            round=0.001,
-            tooltip=f"Progress at which {what} begins (0 first step, 1 last): 0 to 0.3 is useful. 0 = from the start.",
+            0.0,
+            f"Progress at which {what} begins (0 first step, 1 last): 0 to 0.3 is useful. 0 = from the start.",
         ),
-        io.Float.Input(
+        progress(
             "end",
-            default=1.0,
-            min=0.0,
-            max=1.0,
-            step=0.01,
-            round=0.001,
-            tooltip=f"Progress at which {what} ends (not included): 0.5 to 1 is useful. 1 = to the end, last step "
-            "included.",
+            1.0,
+            f"Progress at which {what} ends (not included): 0.5 to 1 is useful. 1 = to the end, last step included.",
         ),
     ]
 

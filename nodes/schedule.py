@@ -23,10 +23,6 @@ def weight(name: str, default: float, tooltip: str) -> io.Float.Input:
     return io.Float.Input(name, default=default, min=0.0, max=HIGHEST, step=0.1, round=0.001, tooltip=tooltip)
 
 
-def progress(name: str, default: float, tooltip: str) -> io.Float.Input:
-    return io.Float.Input(name, default=default, min=0.0, max=1.0, step=0.01, round=0.001, tooltip=tooltip)
-
-
 def positive(name: str, default: float, low: float, high: float, tooltip: str) -> io.Float.Input:
     return io.Float.Input(name, default=default, min=low, max=high, step=0.1, round=0.001, tooltip=tooltip)
 
@@ -77,8 +73,8 @@ SHAPES = (
         [
             weight("inside", 7.0, "w inside the interval: 5-8 for SD and SDXL. Equal to outside = a constant."),
             weight("outside", 1.0, "The weight outside; 1 = no negative pass there, which saves its time."),
-            progress("start", 0.1, "Progress at which the interval begins: 0.1 to 0.3. 0 = at the first step."),
-            progress("end", 0.8, "Progress at which it ends: 0.6 to 0.9. 1 = after the last step."),
+            inputs.progress("start", 0.1, "Progress at which the interval begins: 0.1 to 0.3. 0 = at the first step."),
+            inputs.progress("end", 0.8, "Progress at which it ends: 0.6 to 0.9. 1 = after the last step."),
         ],
         lambda v: Interval(v["inside"], v["outside"], v["start"], v["end"]),
     ),
