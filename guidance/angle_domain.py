@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from .cfg import cfg
-from .reduce import dot, norm, per_sample, products_with_difference, safe, wide
+from .reduce import dot, norm, norm_of_sum, per_sample, products_with_difference, safe, wide
 
 
 def angle_domain(cond: Tensor, uncond: Tensor, *, scale: float | Tensor, max_angle: float = math.pi / 3) -> Tensor:
@@ -45,8 +45,8 @@ def angle(a: Tensor, b: Tensor) -> Tensor:
     a, b = wide(a), wide(b)
     length = norm(b)
     along = dot(a, b) / safe(length)
-    across = torch.addcmul(a, b, -along / safe(length))
-    return torch.atan2(norm(across), along) * (length > 0)
+    across = norm_of_sum(a, b, -along / safe(length))
+    return torch.atan2(across, along) * (length > 0)
 
 
 def _turn(coefficients, cond: Tensor, uncond: Tensor, scale: float | Tensor, max_angle: float) -> Tensor:
@@ -84,7 +84,7 @@ def _rotation_coefficients(c: Tensor, u: Tensor, w: float | Tensor, max_angle: f
     length = norm(c)
     along = dot(c, u) / safe(length)
     ratio = along / safe(length)
-    across = norm(torch.addcmul(u, c, -ratio))
+    across = norm_of_sum(u, c, -ratio)
     theta = torch.atan2(across, along)
     a = torch.minimum(((w - 1.0) * theta).clamp(max=max_angle), math.pi - theta)
     reach = a.sin() * length / safe(across)

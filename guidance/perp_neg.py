@@ -18,7 +18,7 @@ from torch import Tensor
 
 from .cfg import cfg
 from .compose import total, weighted
-from .reduce import dot_from, per_sample, safe, wide
+from .reduce import dot, per_sample, safe, wide
 
 
 def perp_neg(
@@ -43,9 +43,10 @@ def perp_terms(
     pairs = weighted(negatives, weights)
     if not pairs:
         return torch.zeros_like(c).to(cond.dtype)
-    square = dot_from(u, c, c)
-    defined = square > torch.finfo(square.dtype).tiny
-    # - sum_i w_i n_i first, then one term along p that takes the parallel parts back.
+    positive = c - u
     pull = total(((wide(n) - u).mul_(-per_sample(w, u)) for n, w in pairs), like=u)
-    along = sum(per_sample(w, u) * dot_from(u, wide(n), c) for n, w in pairs) / safe(square)
-    return pull.add_((c - u).mul_(torch.where(defined, along, 0.0))).to(cond.dtype)
+    square = dot(positive, positive)
+    defined = square > torch.finfo(square.dtype).tiny
+    # The sum of the negatives has the sum of their parallel parts.
+    along = torch.where(defined, dot(pull, positive) / safe(square), 0.0)
+    return pull.sub_(positive.mul_(along)).to(cond.dtype)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .reduce import reduce_each, wide
 
-_LONG = 1 << 16  # from this length on, looking for a bound first is faster than ranking everything
+_LONG = 1 << 16  # from this length on, looking for bounds first is faster than ranking everything
 _PIECE = 1 << 18  # values that are filtered together, few enough to stay in the processor's cache
 
 
@@ -40,8 +40,8 @@ def _quantile(rows: Tensor, q: float) -> Tensor:
     h = (n - 1) * q
     k = math.floor(h)
     # On a GPU topk is a radix select, and a filter would have to wait for the device to learn its size.
-    filtered = rows.device.type == "cpu" and n > _LONG and n - k < n // 4
-    low, high = (_by_bound if filtered else _by_rank)(rows, k)
+    bounded = rows.device.type == "cpu" and n > _LONG
+    low, high = (_by_bounds if bounded else _by_rank)(rows, k)
     value = low if h == k else (low * (1.0 - (h - k)) + high * (h - k)).clamp(low, high)
     return torch.where(rows.amax(-1).isnan(), torch.nan, value)
 
@@ -56,23 +56,26 @@ def _by_rank(rows: Tensor, k: int) -> tuple[Tensor, Tensor]:
     return pair[..., low], pair[..., high]
 
 
-def _by_bound(rows: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    count = rows.shape[-1] - k
-    found = (_candidates(row, count) for row in rows.reshape(-1, rows.shape[-1]))
-    pairs = torch.stack([torch.stack(_by_rank(row, len(row) - count)) for row in found])
+def _by_bounds(rows: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    found = (_around(row, k) for row in rows.reshape(-1, rows.shape[-1]))
+    pairs = torch.stack([torch.stack(_by_rank(values, rank)) for values, rank in found])
     low, high = pairs.view(*rows.shape[:-1], 2).unbind(-1)
     return low, high
 
 
-def _candidates(row: Tensor, count: int) -> Tensor:
-    """All values above a bound under which, by a sample of the row, the `count` largest do not reach."""
-    sample = wide(row[:: max(len(row) >> 13, 1)])
-    share = count / len(row)
+def _around(row: Tensor, k: int) -> tuple[Tensor, int]:
+    """The values of a row between two bounds that a sample of it gives, and the rank of value k among them."""
+    sample = wide(row[:: max(len(row) >> 13, 1)]).sort().values
+    share = k / len(row)
     spare = 4.0 * math.sqrt(len(sample) * share * (1.0 - share)) + 4.0
-    rank = math.ceil(len(sample) * share + spare)
-    if rank >= len(sample):
-        return row
-    bound = torch.kthvalue(sample, len(sample) + 1 - rank).values
-    found = torch.cat([piece[piece >= bound] for piece in row.split(_PIECE)])
+    first, last = math.floor(len(sample) * share - spare), math.ceil(len(sample) * share + spare)
+    low = sample[first] if first >= 0 else 0.0
+    high = sample[last] if last < len(sample) else math.inf
+    between, rank = [], k
+    for piece in row.split(_PIECE):
+        above = piece[piece >= low]
+        between.append(above[above <= high])
+        rank -= len(piece) - len(above)
+    found = torch.cat(between)
     # A sample may mislead, on a pattern of its own period for one, so what it finds is checked.
-    return found if len(found) >= count else row
+    return (found, rank) if 0 <= rank <= len(found) - min(2, len(row) - k) else (row, k)

@@ -30,6 +30,19 @@ def norm(a: Tensor) -> Tensor:
     return reduce_each(_blocked_norm, a)
 
 
+def norm_of_sum(a: Tensor, b: Tensor, factor: Tensor) -> Tensor:
+    """||a_i + factor_i b_i||_2 per sample, (B, 1, ..., 1), without a temporary of the size of the sum."""
+
+    def length(x: Tensor, y: Tensor, k: Tensor) -> Tensor:
+        size = _piece(x)
+        pieces = zip(x.split(size), y.split(size), strict=True)
+        return torch.linalg.vector_norm(
+            torch.stack([_blocked_norm(torch.addcmul(wide(p), wide(q), k)) for p, q in pieces])
+        )
+
+    return reduce_each(length, a, b, factor)
+
+
 def dot_from(origin: Tensor, a: Tensor, b: Tensor) -> Tensor:
     """<a_i - origin_i, b_i - origin_i> per sample, (B, 1, ..., 1), in float32 or better."""
     return reduce_each(lambda o, x, y: _by_piece(lambda o, x, y: ((x - o) * (y - o)).sum(), o, x, y), origin, a, b)
@@ -50,9 +63,15 @@ def products_with_difference(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tens
 
 def _by_piece(f: Callable[..., Tensor], *rows: Tensor) -> Tensor:
     """The sum of f over pieces of the rows, so that its temporaries are small."""
-    size = max(len(rows[0]) // 4, 1 << 16)
+    size = _piece(rows[0])
+    if len(rows[0]) <= size:
+        return f(*map(wide, rows))
     pieces = zip(*(row.split(size) for row in rows), strict=True)
     return torch.stack([f(*map(wide, piece)) for piece in pieces]).sum(0)
+
+
+def _piece(row: Tensor) -> int:
+    return max(len(row) // 4, 1 << 16)
 
 
 def _blocked_norm(row: Tensor) -> Tensor:
