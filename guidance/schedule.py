@@ -47,7 +47,7 @@ class Constant(Schedule):
         return self.value
 
     def __str__(self) -> str:
-        return f"constant {self.value:g}"
+        return f"{self.value:g}"
 
 
 @dataclass(frozen=True)

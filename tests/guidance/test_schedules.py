@@ -75,7 +75,7 @@ def test_every_progress_has_a_finite_weight(schedule, kind, sigmas, p, sigma):
 @pytest.mark.parametrize(
     "schedule,words",
     [
-        (g.Constant(7.5), "constant 7.5"),
+        (g.Constant(7.5), "7.5"),
         (g.Linear(7.0, 1.0), "linear 7 to 1"),
         (g.Cosine(1.0, 9.0), "cosine 1 to 9"),
         (g.Power(1.0, 9.0, 2.0), "1 to 9 with power 2"),
