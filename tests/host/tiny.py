@@ -60,6 +60,9 @@ def initialise(module, seed=0):
         else:
             gain = 1.0 / math.sqrt(parameter[0].numel())
             parameter.data.copy_(torch.randn(parameter.shape, generator=generator) * gain)
+    for name, buffer in module.named_buffers():
+        if name.endswith("inv_freq"):  # the host leaves it to the checkpoint; what lies in memory may be NaN
+            buffer.copy_(10000.0 ** -(torch.arange(len(buffer)) / len(buffer)))
     return module
 
 
