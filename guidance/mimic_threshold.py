@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from .cfg import cfg
-from .quantile import quantile
+from .quantile import abs_quantile
 from .reduce import reduce_each, safe, wide
 
 
@@ -58,8 +58,9 @@ def mimic_threshold(
     reach = torch.maximum(wanted, actual) if clips else actual
     ratio = torch.where(reach > 0, wanted / safe(reach), 1.0)
     if clips and percentile < 1.0:
-        clipped = (guided - centre).clamp_(-reach, reach)
-        return guided.lerp_(clipped.mul_(ratio).add_(centre), phi).to(cond.dtype)
+        # clip(G - centre) ratio + centre, with the bounds moved instead of G
+        clipped = guided.clamp(centre - reach, centre + reach).mul_(ratio).add_(centre * (1.0 - ratio))
+        return (clipped if phi == 1.0 else guided.lerp_(clipped, phi)).to(cond.dtype)
     # Nothing lies outside the reach: R = (G - centre) ratio + centre, and the blend is one multiply-add.
     factor = torch.lerp(torch.ones_like(ratio), ratio, phi)
     return guided.mul_(factor).add_(centre * (1.0 - factor)).to(cond.dtype)
@@ -76,7 +77,7 @@ def _zero(t: Tensor, keep: int) -> Tensor:
 def _absolute_deviation(t: Tensor, q: float, keep: int) -> Tensor:
     mean = _mean(t, keep)
     if q < 1.0:
-        return quantile((t - mean).abs_(), q, per_channel=keep == 2).to(t.dtype)
+        return abs_quantile(t, q, per_channel=keep == 2, centre=mean).to(t.dtype)
     low = reduce_each(lambda row: row.amin(-1), t, keep=keep)
     high = reduce_each(lambda row: row.amax(-1), t, keep=keep)
     return torch.maximum(high - mean, mean - low)

@@ -43,8 +43,8 @@ def perp_terms(
     pairs = weighted(negatives, weights)
     if not pairs:
         return torch.zeros_like(c).to(cond.dtype)
-    positive = c - u
     pull = total(((wide(n) - u).mul_(-per_sample(w, u)) for n, w in pairs), like=u)
+    positive = c - u
     square = dot(positive, positive)
     defined = square > torch.finfo(square.dtype).tiny
     # The sum of the negatives has the sum of their parallel parts.

@@ -4,9 +4,9 @@ Formula: numpy.quantile(|t|, q) with its default, linear definition: sorted valu
 v[floor h] + (h - floor h)(v[floor h + 1] - v[floor h]).
 Shapes: (B, C, ...) -> (B, 1, ..., 1), or (B, C, 1, ..., 1) per channel, float32. Units: those of t; q in
 [0, 1].
-Departures: torch.quantile sorts everything and takes neither half precision nor 2^24 values; this selects, on
-any size. float64 input is ranked in float64 and rounded once at the end. As in numpy, one NaN makes the
-result NaN.
+Departures: a centre, which saves a temporary. torch.quantile sorts everything and takes neither half precision
+nor 2^24 values; this selects, on any size. float64 input is ranked in float64 and rounded once at the end. As
+in numpy, one NaN makes the result NaN.
 """
 
 import math
@@ -20,34 +20,43 @@ _LONG = 1 << 16  # from this length on, looking for bounds first is faster than 
 _PIECE = 1 << 18  # values that are filtered together, few enough to stay in the processor's cache
 
 
-def abs_quantile(t: Tensor, q: float, *, per_channel: bool = False) -> Tensor:
+def abs_quantile(t: Tensor, q: float, *, per_channel: bool = False, centre: Tensor | None = None) -> Tensor:
     """The q-quantile of |t| per sample, or per sample and channel; float32, broadcasts with t.
 
-    Raises ValueError if q is outside [0, 1].
+    With a centre, one value for each result, that of |t - centre|. Raises ValueError if q is outside [0, 1].
     """
-    return quantile(t.abs(), q, per_channel=per_channel)
-
-
-def quantile(t: Tensor, q: float, *, per_channel: bool = False) -> Tensor:
-    """`abs_quantile` of values of which none is negative."""
     if not 0.0 <= q <= 1.0:
         raise ValueError(f"a quantile must lie between 0 and 1, got {q}.")
-    return reduce_each(lambda rows: _quantile(rows, q), t, keep=2 if per_channel else 1).float()
+    tensors = (t,) if centre is None else (t, centre)
+    return reduce_each(lambda *rows: _quantile(q, *rows), *tensors, keep=2 if per_channel else 1).float()
 
 
-def _quantile(rows: Tensor, q: float) -> Tensor:
+def _quantile(q: float, rows: Tensor, centre: Tensor | None = None) -> Tensor:
     n = rows.shape[-1]
     h = (n - 1) * q
     k = math.floor(h)
     # On a GPU topk is a radix select, and a filter would have to wait for the device to learn its size.
-    bounded = rows.device.type == "cpu" and n > _LONG
-    low, high = (_by_bounds if bounded else _by_rank)(rows, k)
-    value = low if h == k else (low * (1.0 - (h - k)) + high * (h - k)).clamp(low, high)
+    if rows.device.type != "cpu" or n <= _LONG:
+        return _interpolated(_distance(rows, centre), k, h - k)
+    each = rows.reshape(-1, n)
+    centres = [None] * len(each) if centre is None else centre.reshape(-1, 1)
+    values = [_interpolated(*_around(row, c, k), h - k) for row, c in zip(each, centres, strict=True)]
+    return torch.stack(values).view(rows.shape[:-1])
+
+
+def _distance(rows: Tensor, centre: Tensor | None) -> Tensor:
+    return rows.abs() if centre is None else (rows - centre).abs_()
+
+
+def _interpolated(rows: Tensor, k: int, fraction: float) -> Tensor:
+    """The value between sorted values k and k + 1 of each row, counted from 0."""
+    low, high = _by_rank(rows, k)
+    value = low if fraction == 0.0 else (low * (1.0 - fraction) + high * fraction).clamp(low, high)
     return torch.where(rows.amax(-1).isnan(), torch.nan, value)
 
 
 def _by_rank(rows: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Sorted values k and k + 1 of each row, counted from 0; value k twice if it is the last."""
+    """Sorted values k and k + 1 of each row; value k twice if it is the last."""
     n = rows.shape[-1]
     upper = n - k <= n // 2
     part = torch.topk(wide(rows), n - k if upper else min(k + 2, n), largest=upper, sorted=False).values
@@ -56,26 +65,22 @@ def _by_rank(rows: Tensor, k: int) -> tuple[Tensor, Tensor]:
     return pair[..., low], pair[..., high]
 
 
-def _by_bounds(rows: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    found = (_around(row, k) for row in rows.reshape(-1, rows.shape[-1]))
-    pairs = torch.stack([torch.stack(_by_rank(values, rank)) for values, rank in found])
-    low, high = pairs.view(*rows.shape[:-1], 2).unbind(-1)
-    return low, high
-
-
-def _around(row: Tensor, k: int) -> tuple[Tensor, int]:
-    """The values of a row between two bounds that a sample of it gives, and the rank of value k among them."""
-    sample = wide(row[:: max(len(row) >> 13, 1)]).sort().values
+def _around(row: Tensor, centre: Tensor | None, k: int) -> tuple[Tensor, int]:
+    """The distances of a row between two bounds that a sample of it gives, and the rank of number k among them."""
+    sample = _distance(wide(row[:: len(row) >> 12].contiguous()), centre)
     share = k / len(row)
     spare = 4.0 * math.sqrt(len(sample) * share * (1.0 - share)) + 4.0
     first, last = math.floor(len(sample) * share - spare), math.ceil(len(sample) * share + spare)
-    low = sample[first] if first >= 0 else 0.0
-    high = sample[last] if last < len(sample) else math.inf
+    few = len(sample) // 16  # a bound that would leave out fewer is not worth finding
+    low = torch.kthvalue(sample, first + 1).values if first >= few else 0.0
+    high = torch.kthvalue(sample, last + 1).values if last < len(sample) - few else math.inf
     between, rank = [], k
     for piece in row.split(_PIECE):
-        above = piece[piece >= low]
-        between.append(above[above <= high])
+        distance = _distance(piece, centre)
+        above = distance[~(distance < low)]  # NaN stays, and is found in the end
+        between.append(above[~(above > high)] if high is not math.inf else above)
         rank -= len(piece) - len(above)
     found = torch.cat(between)
     # A sample may mislead, on a pattern of its own period for one, so what it finds is checked.
-    return (found, rank) if 0 <= rank <= len(found) - min(2, len(row) - k) else (row, k)
+    trusted = 0 <= rank <= len(found) - min(2, len(row) - k)
+    return (found, rank) if trusted else (_distance(row, centre), k)

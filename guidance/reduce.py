@@ -71,7 +71,7 @@ def _by_piece(f: Callable[..., Tensor], *rows: Tensor) -> Tensor:
 
 
 def _piece(row: Tensor) -> int:
-    return max(len(row) // 4, 1 << 16)
+    return max(len(row) // 4, 1 << 18)
 
 
 def _blocked_norm(row: Tensor) -> Tensor:
