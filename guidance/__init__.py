@@ -1,6 +1,7 @@
 """The mathematics of guidance: torch in, torch out, no host. Every file's docstring is its method's card."""
 
 from .angle_domain import angle, angle_domain, rotate
+from .apg import apg
 from .cfg import cfg
 from .cfgpp import ancestral_sigma_down, cfgpp_scale
 from .compose import compose, negative_terms
@@ -16,6 +17,7 @@ from .convert import (
 )
 from .dynamic_threshold import dynamic_threshold
 from .effective_scale import effective_scale
+from .memory import Memory
 from .mimic_threshold import mimic_threshold
 from .partial_negative import partial_negative
 from .perp_neg import perp_neg, perp_terms
@@ -43,6 +45,7 @@ __all__ = [
     "Curve",
     "Interval",
     "Linear",
+    "Memory",
     "Power",
     "Schedule",
     "SigmaInterval",
@@ -52,6 +55,7 @@ __all__ = [
     "ancestral_sigma_down",
     "angle",
     "angle_domain",
+    "apg",
     "cfg",
     "cfgpp_scale",
     "compose",

@@ -29,7 +29,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import comfy.model_management
+import comfy.model_patcher
 import comfy.samplers
+import comfy_extras.nodes_apg
 import comfy_extras.nodes_perpneg
 import torch
 from torch import Tensor
@@ -111,6 +113,19 @@ def host_perp_neg(p: Latents) -> Tensor:
     return comfy_extras.nodes_perpneg.perp_neg(p.x, p.cond, p.first, p.uncond, 1.0, 7.0)
 
 
+@functools.cache
+def host_pre_cfg(node: type, **inputs) -> Callable:
+    """The pre-CFG function that a node of the host gives a MODEL, which may be any."""
+    model = comfy.model_patcher.ModelPatcher(torch.nn.Linear(1, 1), DEVICE, DEVICE)
+    return node.execute(model, **inputs).args[0].model_options["sampler_pre_cfg_function"][-1]
+
+
+def host_apg(p: Latents) -> Tensor:
+    apply = host_pre_cfg(comfy_extras.nodes_apg.APG, eta=0.0, norm_threshold=15.0, momentum=0.0)
+    out = apply({"conds_out": [p.cond, p.uncond], "cond_scale": 7.0, "sigma": p.each})
+    return comfy.samplers.cfg_function(None, *out, 7.0, p.x, None)
+
+
 def quantile_mimic(p: Latents, keep: int) -> Tensor:
     """Mimic thresholding around the mean, by largest deviation, as it is written with torch.quantile.
 
@@ -183,6 +198,13 @@ FUNCTIONS = (
     Function("angle_domain", lambda p: g.angle_domain(p.cond, p.uncond, scale=7.0), limit=5.0),
     Function("angle_domain, scale per sample", lambda p: g.angle_domain(p.cond, p.uncond, scale=p.each), limit=5.0),
     Function("rotate", lambda p: g.rotate(p.cond, p.uncond, scale=7.0), limit=5.0),
+    Function("apg", lambda p: g.apg(p.cond, p.uncond, scale=7.0, norm_threshold=15.0), limit=5.0),
+    Function(
+        "apg / host's APG",
+        lambda p: g.apg(p.cond, p.uncond, scale=7.0, norm_threshold=15.0),
+        host_apg,
+        limit=1 / 10,
+    ),
     Function("angle", lambda p: g.angle(p.cond, p.uncond)),
     Function("effective_scale", lambda p: g.effective_scale(p.first, p.cond, p.uncond)),
     Function("dot", lambda p: g.dot(p.cond, p.uncond)),
@@ -345,6 +367,10 @@ def adg(mode, strength=1.0):
     return lambda model, lab: put(nodes.angle_domain.AngleDomain, model, 60.0, mode, strength)
 
 
+def apg(**knobs):
+    return lambda model, lab: put(nodes.apg.AdaptiveProjected, model, 1.0, {"preset": "custom", **knobs})
+
+
 def cfgpp(lam):
     return lambda model, lab: put(nodes.cfgpp.CFGPlusPlus, model, lam, 30.0)
 
@@ -389,6 +415,8 @@ NODES = (
     Node("ADG", Way(adg("paper"))),
     Node("ADG, exact rotation", Way(adg("exact rotation"))),
     Node("ADG at strength 0", Way(adg("paper", strength=0.0)), off=True),
+    Node("APG", Way(apg(eta=0.0, norm_threshold=5.0, momentum=0.0))),
+    Node("APG with momentum", Way(apg(eta=0.0, norm_threshold=5.0, momentum=-0.5))),
     Node(
         "interval + negative + ADG + imagen",
         Way(chain(INTERVAL.patch, negative("perpendicular", 1.0), adg("paper"), threshold("imagen", 4.0))),

@@ -1,7 +1,8 @@
 """The contact sheet: the same prompts and seeds under plain CFG and under each method, side by side.
 
 `python dev.py demo` runs this against a ComfyUI of its own. It submits one workflow per model over HTTP,
-follows it over the WebSocket, and draws what comes back. A method on the sheet is one `Row` in `ROWS`.
+follows it over the WebSocket, and draws what comes back. A method on the sheet is one `Row` in `ROWS`. With
+--update-docs it also samples `MORE`, and draws a picture for the help page of every node that a row shows.
 """
 
 import argparse
@@ -18,7 +19,9 @@ import aiohttp
 from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
-DOCS = Path(__file__).resolve().parent.parent / "docs" / "contact_sheet.png"
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs" / "contact_sheet.png"
+PICTURES = ROOT / "js" / "docs" / "pictures"
 
 MODELS = {"ve": "EDM model (sigma 40 to 0.01)", "flow": "Rectified flow model"}
 PROMPTS = (
@@ -46,6 +49,11 @@ class Row:
     scale: float = HIGH
     chain: tuple[Node, ...] = ()
 
+    @property
+    def shows(self) -> str:
+        """The id of the node that this row is about; empty for plain CFG."""
+        return self.chain[-1].kind if self.chain else ""
+
 
 def text(words: str) -> Node:
     return Node("CLIPTextEncode", {"text": words})
@@ -53,6 +61,11 @@ def text(words: str) -> Node:
 
 def schedule(shape: str, **values) -> Node:
     return Node("AzimuthSchedule", {"shape": shape, **{f"shape.{name}": values[name] for name in values}})
+
+
+def apg(threshold: float, momentum: float) -> Node:
+    values = {"eta": 0.0, "norm_threshold": threshold, "momentum": momentum}
+    return Node("AzimuthAPG", {"preset": "custom", **{f"preset.{name}": values[name] for name in values}})
 
 
 ROWS = (
@@ -93,6 +106,13 @@ ROWS = (
 )
 
 
+# For the help pages alone, so that the demo stays short.
+MORE = (
+    Row("APG", f"w = {HIGH:g}, custom: threshold 5, momentum -0.5", chain=(apg(5.0, -0.5),)),
+    Row("APG", f"w = {HIGH:g}, custom: no threshold, no momentum", chain=(apg(0.0, 0.0),)),
+)
+
+
 class Trouble(Exception):
     """A failure in one sentence."""
 
@@ -103,14 +123,14 @@ class Trouble(Exception):
 class Workflow:
     """A prompt in the host's API format, and which of its nodes sample and save which cell of the sheet."""
 
-    def __init__(self, model: str, defaults: dict[str, dict]):
-        self.model, self.defaults = model, defaults
+    def __init__(self, model: str, rows: tuple[Row, ...], defaults: dict[str, dict]):
+        self.model, self.rows, self.defaults = model, rows, defaults
         self.nodes: dict[str, dict] = {}
         self.made: dict[int, list] = {}
         self.samplers: dict[str, str] = {}  # node id to the label of its row
         self.savers: dict[str, tuple[int, int]] = {}  # node id to row and prompt
         self.loader = self.add("AzimuthLabLoader", model=model)
-        for row in range(len(ROWS)):
+        for row in range(len(rows)):
             for prompt in range(len(PROMPTS)):
                 self.add_cell(row, prompt)
 
@@ -136,7 +156,7 @@ class Workflow:
         return self.made[id(value)]
 
     def add_cell(self, row: int, prompt: int) -> None:
-        spec = ROWS[row]
+        spec = self.rows[row]
         model = self.output(self.loader)
         for node in spec.chain:
             model = self.output(self.add(node.kind, model=model, **node.inputs))
@@ -252,7 +272,7 @@ def refusal(answer: dict) -> str:
     return "; ".join(found) or answer.get("error", {}).get("message", "it gave no reason")
 
 
-async def sample(url: str) -> dict[str, dict[tuple[int, int], list[Image.Image]]]:
+async def sample(url: str, rows: tuple[Row, ...]) -> dict[str, dict[tuple[int, int], list[Image.Image]]]:
     """Per model and cell (row, prompt) its pictures."""
     async with aiohttp.ClientSession() as session:
         server = Server(url, session)
@@ -260,7 +280,7 @@ async def sample(url: str) -> dict[str, dict[tuple[int, int], list[Image.Image]]
         async with session.ws_connect(f"{url}/ws?clientId={server.client}", max_msg_size=0) as server.socket:
             workflows = {}
             for model in MODELS:
-                workflow = Workflow(model, defaults)
+                workflow = Workflow(model, rows, defaults)
                 workflows[await server.submit(workflow)] = workflow
             total = STEPS * sum(len(workflow.samplers) for workflow in workflows.values())
             every = 0.1 if sys.stderr.isatty() else 10.0
@@ -273,6 +293,8 @@ async def sample(url: str) -> dict[str, dict[tuple[int, int], list[Image.Image]]
 
 # ---- The picture -----------------------------------------------------------------------------------------
 
+Cells = dict[str, dict[tuple[int, int], list[Image.Image]]]
+
 CELL, GAP, LABEL, BLOCK_GAP, MARGIN = 112, 4, 250, 28, 20
 PAPER, INK, FAINT, ACCENT = "#ffffff", "#1b1f24", "#667080", "#b3261e"
 HEADER = 128
@@ -282,18 +304,21 @@ def font(size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.load_default(size)
 
 
-def draw_sheet(cells: dict[str, dict[tuple[int, int], list[Image.Image]]]) -> Image.Image:
+def draw_sheet(cells: Cells, rows: dict[int, Row], title: str) -> Image.Image:
+    """The rows with these numbers, one block of columns per model."""
     columns = len(PROMPTS) * PER_PROMPT
     block = columns * (CELL + GAP) + BLOCK_GAP
-    size = (2 * MARGIN + LABEL + len(cells) * block - BLOCK_GAP, HEADER + MARGIN + len(ROWS) * (CELL + GAP))
+    size = (2 * MARGIN + LABEL + len(cells) * block - BLOCK_GAP, HEADER + MARGIN + len(rows) * (CELL + GAP))
     sheet = Image.new("RGB", size, PAPER)
     pen = ImageDraw.Draw(sheet)
-    title = f"Azimuth: same prompts, same seeds, {STEPS} Euler steps, guidance scale {HIGH:g} unless noted"
     pen.text((MARGIN, 14), title, fill=INK, font=font(22))
-    for row, spec in enumerate(ROWS):
-        draw_label(pen, spec, HEADER + row * (CELL + GAP))
+    for line, spec in enumerate(rows.values()):
+        draw_label(pen, spec, HEADER + line * (CELL + GAP))
     for index, (model, pictures) in enumerate(cells.items()):
-        draw_block(sheet, pen, MARGIN + LABEL + index * block, MODELS[model], pictures)
+        shown = {
+            (line, prompt): pictures[row, prompt] for line, row in enumerate(rows) for prompt in range(len(PROMPTS))
+        }
+        draw_block(sheet, pen, MARGIN + LABEL + index * block, MODELS[model], shown)
     return sheet
 
 
@@ -321,18 +346,32 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--out", type=Path, required=True, help="the PNG file to write")
     parser.add_argument("--update-docs", action="store_true", help=f"also write docs/{DOCS.name}")
     options = parser.parse_args(arguments)
+    rows = ROWS + (MORE if options.update_docs else ())
     try:
-        sheet = draw_sheet(asyncio.run(sample(options.url)))
+        cells = asyncio.run(sample(options.url, rows))
     except Trouble as trouble:
         sys.stderr.write(f"contact sheet: {trouble}\n")
         return 1
     except aiohttp.ClientError as error:
         sys.stderr.write(f"contact sheet: {options.url} failed ({error}): read the server's log.\n")
         return 1
+    title = f"Azimuth: same prompts, same seeds, {STEPS} Euler steps, guidance scale {HIGH:g} unless noted"
+    sheet = draw_sheet(cells, dict(enumerate(ROWS)), title)
     for path in (options.out, *([DOCS] if options.update_docs else [])):
         path.parent.mkdir(parents=True, exist_ok=True)
         sheet.save(path, optimize=True)
+    if options.update_docs:
+        draw_help_pictures(cells, rows)
     return 0
+
+
+def draw_help_pictures(cells: Cells, rows: tuple[Row, ...]) -> None:
+    """For every node that a row shows, its rows below those of plain CFG."""
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    for node in sorted({row.shows for row in rows} - {""}):
+        chosen = {i: row for i, row in enumerate(rows) if row.shows in ("", node)}
+        title = f"Same prompts and seeds on the two tiny models of the repository, {STEPS} Euler steps"
+        draw_sheet(cells, chosen, title).save(PICTURES / f"{node}.jpg", quality=88, optimize=True)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from typing_extensions import override
 
 from . import (
     angle_domain,
+    apg,
     cfgpp,
     dynamic_thresholding,
     negative_guidance,
@@ -22,6 +23,7 @@ MODULES = (
     dynamic_thresholding,
     cfgpp,
     angle_domain,
+    apg,
     report,
 )
 

@@ -14,8 +14,8 @@ NAME = "Angle Domain Guidance (ADG)"
 RULES = {"paper": angle_domain, "exact rotation": rotate}
 
 
-def turn(function, cond, uncond, *, scale, value):
-    return function(cond, uncond, scale=scale, max_angle=math.radians(value))
+def turn(function, m):
+    return function(m.cond, m.uncond, scale=m.scale, max_angle=math.radians(m.value))
 
 
 class AngleDomain(io.ComfyNode):

@@ -11,8 +11,12 @@ from .stages import Combine, Correct
 NAME = "Dynamic Thresholding"
 
 
-def mimic(knobs, cond, uncond, *, scale, value):
-    return mimic_threshold(cond, uncond, scale=scale, mimic_scale=value, **knobs)
+def mimic(knobs, m):
+    return mimic_threshold(m.cond, m.uncond, scale=m.scale, mimic_scale=m.value, **knobs)
+
+
+def imagen(percentile, m):
+    return dynamic_threshold(m.guided, percentile=percentile)
 
 
 def nothing_to_mimic(scale, value):
@@ -36,7 +40,7 @@ def imagen_stage(schedule, percentile, strength, **knobs) -> Correct:
         NAME,
         Constant(percentile),
         "percentile",
-        rule=functools.partial(dynamic_threshold, percentile=percentile),
+        rule=functools.partial(imagen, percentile),
         strength=strength,
         words=f"Imagen, percentile {percentile:g}",
     )

@@ -35,6 +35,11 @@ def number(name: str, *, default: float, low: float, high: float, step: float, t
     return io.MultiType.Input(widget, types=[ScheduleType], advanced=more.get("advanced"))
 
 
+def plain_float(name: str, default: float, low: float, high: float, step: float, tooltip: str) -> io.Float.Input:
+    """A float without a socket for a SCHEDULE."""
+    return io.Float.Input(name, default=default, min=low, max=high, step=step, round=min(step, 0.001), tooltip=tooltip)
+
+
 def progress(name: str, default: float, tooltip: str) -> io.Float.Input:
     """A place in a run: 0 is the first step, 1 the last."""
     return io.Float.Input(name, default=default, min=0.0, max=1.0, step=0.01, round=0.001, tooltip=tooltip)
@@ -74,6 +79,11 @@ def finite_float(node: str, name: str, value, low: float, high: float) -> float:
     if not low <= value <= high:
         raise ValueError(f"{node}, input {name}: {value:g} is out of range; use a number from {low:g} to {high:g}.")
     return float(value)
+
+
+def floats(node: str, fields: list[io.Float.Input], values: dict) -> dict[str, float]:
+    """The values of float inputs, each checked against its own limits."""
+    return {field.id: finite_float(node, field.id, values.get(field.id), field.min, field.max) for field in fields}
 
 
 @dataclass(frozen=True)

@@ -9,16 +9,16 @@ from .stages import Negative
 NAME = "Negative Guidance"
 
 
-def composed(cond, uncond, prediction, weight, scale):
-    return negative_terms(uncond, [prediction], weights=[weight])
+def composed(m):
+    return negative_terms(m.uncond, [m.other], weights=[m.value])
 
 
-def perpendicular(cond, uncond, prediction, weight, scale):
-    return perp_terms(cond, uncond, [prediction], weights=[scale * weight])
+def perpendicular(m):
+    return perp_terms(m.cond, m.uncond, [m.other], weights=[m.scale * m.value])
 
 
-def partial(uncond, prediction, weight):
-    return partial_negative(uncond, prediction, strength=weight)
+def partial(m):
+    return partial_negative(m.uncond, m.other, strength=m.value)
 
 
 MODES = {

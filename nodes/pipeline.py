@@ -5,23 +5,21 @@ PREPARE_SAMPLING lets the host load what the further negatives need (ControlNets
 SAMPLER_SAMPLE   processes the further negatives as the host processes its own conditionings
 PREDICT_NOISE    finds the step, sets the guider's weight for it and hands the further negatives down
 APPLY_MODEL      shows models and adapters a pair, however many branches a batch holds
-post-CFG         turns the raw predictions of a step into the guided one
+post-CFG         turns the raw predictions of a step into the guided one (guided.py)
 """
 
 from __future__ import annotations
 
 import functools
 import logging
-from dataclasses import dataclass
 
 import comfy.model_sampling
 import comfy.sampler_helpers
-import comfy.utils
 import torch
 from comfy.patcher_extension import WrappersMP
 
-from ..guidance import finite_per_sample, select_per_sample
 from . import branches, guiders, run, stages
+from .guided import earlier_post_functions, guide, name
 
 KEY = "azimuth"
 
@@ -119,7 +117,7 @@ def warn_stranded(guider, this: run.Run) -> None:
 
 
 def warn_without_negative(this: run.Run) -> None:
-    for stage in this.of(stages.Weight) + this.of(stages.Negative) + this.of(stages.Combine):
+    for stage in this.of(stages.Weight) + this.of(stages.Negative) + this.of(stages.Baseline) + this.of(stages.Combine):
         this.say(
             f"{stage.node} has no effect under the {this.guider.name}, which makes no negative pass; use a CFG Guider "
             f"or KSampler.",
@@ -141,7 +139,7 @@ def introduce_weight(this: run.Run, scales: list[float]) -> None:
 def warn_at_weight_1(guider, this: run.Run, scales: list[float]) -> None:
     wants = functools.partial(guiders.wants_negative_pass, guider, this.guider, model_options=guider.model_options)
     if not this.sampler_name.endswith("_cfg_pp") and not any(map(wants, scales)):
-        for stage in this.of(stages.Negative) + this.of(stages.Combine):
+        for stage in this.of(stages.Negative) + this.of(stages.Baseline) + this.of(stages.Combine):
             this.say(
                 f"{stage.node} has no effect at weight 1, where no negative pass is made; raise the sampler's cfg.",
                 logging.WARNING,
@@ -167,15 +165,6 @@ def name_foreign(model_options: dict, this: run.Run) -> None:
             names = ", ".join(name(function) for function in earlier)
             fate = "replaces" if "sampler_cfg_function" in model_options else "keeps the difference made by"
             this.say(f"{stage.node} {fate} the earlier post-CFG function {names}.")
-
-
-def earlier_post_functions(model_options: dict) -> list:
-    functions = model_options.get("sampler_post_cfg_function", [])
-    return functions[: functions.index(guide)]
-
-
-def name(function) -> str:
-    return getattr(function, "__qualname__", type(function).__name__).split(".")[0]
 
 
 def report_non_finite(this: run.Run) -> None:
@@ -287,134 +276,6 @@ def apply_model(executor, x, t, c_concat=None, c_crossattn=None, control=None, t
         first = options[branches.FIRST_OWN]
         options = {**options, "cond_or_uncond": [1 if i >= first else i for i in options["cond_or_uncond"]]}
     return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
-
-
-# ---- the guided prediction
-
-
-def guide(args: dict) -> torch.Tensor:
-    """The post-CFG function: baseline, combine and correct, on the raw predictions, in x0 space."""
-    this = args["model_options"].get(run.OPTION)
-    if this is None:
-        return args["denoised"]
-    note_non_finite(args, this)
-    if this.neutral:
-        return args["denoised"]
-    pair = Pair.of(args, this)
-    guided = combine(args, this, pair) if pair else args["denoised"]
-    return correct(this, guided)
-
-
-def note_non_finite(args: dict, this: run.Run) -> None:
-    """Keep, on the device, whether anything that the model predicted is not finite; it is read after the run."""
-    finite = [finite_per_sample(prediction).all() for prediction in (args["denoised"], *this.predictions)]
-    this.non_finite.append((args["sigma"].flatten()[0].float(), ~torch.stack(finite).all()))
-
-
-@dataclass(frozen=True, eq=False)
-class Pair:
-    """The contrasted predictions of a step, and its weight."""
-
-    cond: torch.Tensor
-    uncond: torch.Tensor
-    scale: float
-
-    @classmethod
-    def of(cls, args: dict, this: run.Run) -> Pair | None:
-        """None where the step made no negative pass (the host then hands over zeros)."""
-        own = "empty_cond" if "empty_cond" in args else "uncond"
-        if args[own] is None or this.guider.weight is None or this.baseline_missing:
-            return None
-        return cls(args["cond_denoised"], args[f"{own}_denoised"], args["cond_scale"])
-
-
-def combine(args: dict, this: run.Run, pair: Pair) -> torch.Tensor:
-    """The host's result with the further negatives, or the combine rule's where there is one that is not neutral."""
-    baseline, terms = negatives(args, this, pair)
-    stage = next(iter(this.counting(stages.Combine, this.step, pair.scale)), None)
-    if stage is None and baseline is pair.uncond:
-        return add(args["denoised"], terms)
-    rule = by_rule(this, stage, pair.scale) if stage else plain(pair.scale)
-    ours = per_modality(this, rule, pair.cond, baseline)
-    if keeps_foreign(args, stage):
-        terms = [*terms, args["denoised"] - plain(pair.scale)(pair.cond, pair.uncond)]
-    finite = finite_per_sample(pair.cond) & finite_per_sample(baseline)
-    return select_per_sample(finite, add(ours, terms), args["denoised"])
-
-
-def negatives(args: dict, this: run.Run, pair: Pair) -> tuple[torch.Tensor, list[torch.Tensor]]:
-    """What the positive is contrasted with, and what is added to the combined result."""
-    if this.active and not this.predictions:
-        warn_not_evaluated(args, this)
-        return pair.uncond, []
-    found = [
-        (branch.stage, weight, branches.filled(branch, prediction, pair.uncond, args["input"], args["sigma"]))
-        for (branch, weight), prediction in zip(this.active, this.predictions, strict=True)
-    ]
-    baseline = pair.uncond
-    for stage, weight, prediction in found:
-        if stage.baseline:
-            baseline = stage.baseline(baseline, prediction, weight)
-    terms = []
-    for stage, weight, prediction in found:
-        if stage.term:
-            term = functools.partial(stage.term, weight=weight, scale=pair.scale)
-            terms.append(per_modality(this, term, pair.cond, baseline, prediction))
-    return baseline, terms
-
-
-def warn_not_evaluated(args: dict, this: run.Run) -> None:
-    function = args["model_options"].get("sampler_calc_cond_batch_function", args["model"])
-    for branch, _ in this.active:
-        this.say(
-            f"{branch.stage.node} has no effect: {name(function)} of another node makes the predictions itself; use "
-            f"one of the two.",
-            logging.WARNING,
-        )
-
-
-def plain(scale: float):
-    """Plain CFG to the last bit as the host computes it, so that nothing is mistaken for a foreign addition."""
-    return lambda cond, uncond: uncond + (cond - uncond) * scale
-
-
-def by_rule(this: run.Run, stage: stages.Combine, scale: float):
-    def rule(cond: torch.Tensor, uncond: torch.Tensor) -> torch.Tensor:
-        ours = stage.rule(cond, uncond, scale=scale, value=stage.value(this, this.step))
-        return ours if stage.strength == 1.0 else torch.lerp(plain(scale)(cond, uncond), ours, stage.strength)
-
-    return rule
-
-
-def keeps_foreign(args: dict, stage: stages.Combine | None) -> bool:
-    """Whether something other than a cfg function of the slot changed the host's result before us."""
-    options = args["model_options"]
-    if "empty_cond" in args:
-        return True
-    if "sampler_cfg_function" in options:
-        return stage is None
-    return bool(earlier_post_functions(options))
-
-
-def correct(this: run.Run, guided: torch.Tensor) -> torch.Tensor:
-    for stage in this.counting(stages.Correct, this.step, 1.0):
-        ours = per_modality(this, stage.rule, guided)
-        guided = ours if stage.strength == 1.0 else torch.lerp(guided, ours, stage.strength)
-    return guided
-
-
-def add(tensor: torch.Tensor, terms: list[torch.Tensor]) -> torch.Tensor:
-    for term in terms:
-        tensor = tensor + term
-    return tensor
-
-
-def per_modality(this: run.Run, rule, *tensors: torch.Tensor) -> torch.Tensor:
-    """Apply a rule to each part of a packed latent (a video and its sound) on its own; other latents are one part."""
-    if len(this.latent_shapes) < 2:
-        return rule(*tensors)
-    parts = zip(*(comfy.utils.unpack_latents(tensor, this.latent_shapes) for tensor in tensors), strict=True)
-    return comfy.utils.pack_latents([rule(*part) for part in parts])[0]
 
 
 WRAPPERS = {

@@ -11,6 +11,7 @@ NAME = "Guidance Report"
 
 HEADINGS = {
     stages.Negative: "Further negatives",
+    stages.Baseline: "Baseline",
     stages.Weight: "Weight",
     stages.Combine: "Combine rule",
     stages.Correct: "Correction",

@@ -10,6 +10,7 @@ import logging
 import math
 from dataclasses import dataclass, field
 
+from ..guidance import Memory
 from . import guiders, stages
 
 logger = logging.getLogger(__name__)
@@ -65,6 +66,7 @@ class Run:
     latent_shapes: list
     active: list = field(default_factory=list)
     schedules: dict = field(default_factory=dict)
+    memories: dict = field(default_factory=dict)
     branches: list = field(default_factory=list)
     predictions: list = field(default_factory=list)
     step: Step | None = None
@@ -88,6 +90,14 @@ class Run:
                 stage.check(run)
         run.step = step_at(sigmas, 0)
         return run
+
+    def memory(self, stage: stages.Stage | None, part: int) -> Memory | None:
+        """What a stage kept of earlier steps, for one part of a packed latent; None for a stage that keeps nothing."""
+        if stage is None or not stage.remembers:
+            return None
+        memory = self.memories.setdefault((stage, part), Memory())
+        memory.begin(self.step.index)
+        return memory
 
     def of(self, kind: type) -> list:
         return [stage for stage in self.stages if isinstance(stage, kind)]

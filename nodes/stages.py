@@ -7,17 +7,55 @@ wiring order counts; between kinds it does not. A stage holds no state: whatever
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
-from ..guidance import Constant
+import comfy.utils
+from torch import Tensor
+
+from ..guidance import Constant, Memory
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from .run import Run, Step
 
 OPTION = "azimuth_stages"
+
+
+@dataclass(frozen=True, eq=False)
+class Moment:
+    """One model call as a rule sees it: tensors (B, C, *spatial) in x0 space, of one latent.
+
+    uncond   what the positive is contrasted with; None where no negative pass was made
+    sigma    (B,), of the call; kind is "ve" or "flow"
+    sigmas   those of the run's steps, on the host: N + 1 numbers
+    scale    the weight of the step; value: the stage's own number
+    other    a prediction beside the two: a further negative's, or a weaker model's
+    guided   what the stages before have made of it
+    memory   what the stage kept from earlier steps of the run
+    """
+
+    cond: Tensor
+    uncond: Tensor | None
+    x: Tensor
+    sigma: Tensor
+    kind: str
+    sigmas: tuple[float, ...]
+    scale: float
+    value: float = 0.0
+    other: Tensor | None = None
+    guided: Tensor | None = None
+    memory: Memory | None = None
+
+    def parts(self, shapes: list) -> list[Moment]:
+        """One moment for each latent of a packed one (a video and its sound), or this one."""
+        if len(shapes) < 2:
+            return [self]
+        names = [f.name for f in fields(self) if f.name != "sigma" and isinstance(getattr(self, f.name), Tensor)]
+        unpacked = [comfy.utils.unpack_latents(getattr(self, name), shapes) for name in names]
+        return [replace(self, **dict(zip(names, part, strict=True))) for part in zip(*unpacked, strict=True)]
+
+
+Rule = Callable[[Moment], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,17 +81,21 @@ class Window:
 
 @dataclass(frozen=True, eq=False)
 class Stage:
-    """What every stage has: the display name of its node, and its number as a schedule with the input's name."""
+    """What every stage has: the display name of its node, and its number as a schedule with the input's name.
+
+    `remembers` is True if its rule keeps something from step to step.
+    """
 
     node: str
     schedule: object
     input: str
     window: Window = Window()
+    remembers: bool = False
 
     @property
     def constant(self) -> bool:
         """True if the stage is the same at every step, so that a run need not know which step it is at."""
-        return isinstance(self.schedule, Constant) and self.window.always
+        return isinstance(self.schedule, Constant) and self.window.always and not self.remembers
 
     def value(self, run: Run, step: Step) -> float:
         return run.schedules[self].weight(step.progress, step.sigma)
@@ -86,13 +128,13 @@ class Weight(Stage):
 class Negative(Stage):
     """One further conditioning, evaluated beside the main negative whenever its weight is not zero.
 
-    Either `baseline(uncond, prediction, weight)` changes what the positive is contrasted with, or
-    `term(cond, uncond, prediction, weight, scale)` is added to the result of the combine rule.
+    Either `baseline` changes what the positive is contrasted with, or `term` is added to the result of the combine
+    rule. Both find the prediction as `other` and the weight as `value`.
     """
 
     conditioning: list = field(default=None, repr=False)
-    baseline: Callable[[Tensor, Tensor, float], Tensor] | None = None
-    term: Callable[[Tensor, Tensor, Tensor, float, float], Tensor] | None = None
+    baseline: Rule | None = None
+    term: Rule | None = None
     mode: str = ""
 
     def counts(self, run: Run, step: Step, scale: float) -> bool:
@@ -103,14 +145,13 @@ class Negative(Stage):
 
 
 @dataclass(frozen=True, eq=False)
-class Combine(Stage):
-    """By what rule do cond and uncond become one? `rule(cond, uncond, *, scale, value)` with the stage's own number.
+class Blended(Stage):
+    """A rule in a window, of which `strength` is the share in the result: 0 is the result without it.
 
-    `off(scale, value)` is True where the rule is plain CFG, so that the host's own result can stand untouched.
-    `strength` blends from plain CFG (0) to the rule (1).
+    `off(scale, value)` is True where the rule changes nothing, so that what it would act on can stand untouched.
     """
 
-    rule: Callable[..., Tensor] = None
+    rule: Rule = None
     off: Callable[[float, float], bool] = lambda scale, value: False
     strength: float = 1.0
     words: str = ""
@@ -124,28 +165,34 @@ class Combine(Stage):
 
 
 @dataclass(frozen=True, eq=False)
-class Correct(Stage):
-    """Is the result still an image? `rule(denoised)` returns the corrected prediction."""
-
-    rule: Callable[[Tensor], Tensor] = None
-    strength: float = 1.0
-    words: str = ""
-
-    def counts(self, run: Run, step: Step, scale: float) -> bool:
-        return self.strength > 0.0 and step.progress in self.window
-
-    def __str__(self) -> str:
-        strength = "" if self.strength == 1.0 else f", strength {self.strength:g}"
-        return f"{self.node}: {self.words}{strength}{self.window}"
+class Baseline(Blended):
+    """What is the positive contrasted with? The rule finds it as `uncond`, after the negatives, and returns another."""
 
 
-ORDER = (Negative, Weight, Combine, Correct)
+@dataclass(frozen=True, eq=False)
+class Combine(Blended):
+    """By what rule do cond and uncond become one? Where it is off, by plain CFG."""
+
+
+# The order of corrections, whatever the wiring: a history is kept of the limited result, the part along x is amplified
+# after that, and the scale of the noise comes last.
+LIMIT, HISTORY, TANGENT, SCALE = range(4)
+
+
+@dataclass(frozen=True, eq=False)
+class Correct(Blended):
+    """Is the result still an image? The rule finds it as `guided` and returns the corrected one."""
+
+    phase: int = LIMIT
+
+
+ORDER = (Negative, Baseline, Weight, Combine, Correct)
 
 
 def of(carrier) -> tuple[Stage, ...]:
     """The stages of a MODEL, or of a guider, in the order in which they run."""
     stages = carrier.model_options.get(OPTION, ())
-    return tuple(stage for kind in ORDER for stage in stages if isinstance(stage, kind))
+    return tuple(sorted(stages, key=lambda stage: (ORDER.index(type(stage)), getattr(stage, "phase", 0))))
 
 
 def refuse_conflict(stages: tuple[Stage, ...], new: Stage) -> None:

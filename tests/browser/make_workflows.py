@@ -590,6 +590,14 @@ RECIPES = {
         "a market street in the rain at night, neon signs, umbrellas, cinematic photograph",
         cfg=10.0,
     ),
+    "adaptive_projected_guidance": lambda: picture(
+        "Adaptive Projected Guidance (APG)",
+        "The part of the update that only raises the saturation is left out, so cfg 12 keeps natural colours. The "
+        "preset is the paper's for SDXL; other models have their own, or choose custom.",
+        lambda load: azimuth("APG", load, preset="SDXL"),
+        "a hot air balloon festival above a valley at dawn, colourful fabric, photograph",
+        cfg=12.0,
+    ),
     "guidance_report": lambda: picture(
         "Guidance Report",
         "The report lists what the MODEL will do and the weight of every step, before you trust a picture to "

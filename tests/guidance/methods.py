@@ -127,6 +127,14 @@ def mimic(percentile, per_channel, startpoint, measure, phi):
     return Method(name, ours, theirs, reductions=tuple(reductions), exact=exact)
 
 
+def apg_with_momentum(p, w):
+    state = g.Memory()
+    state.begin(0)
+    state.keep((p.first - p.second).to(torch.promote_types(p.first.dtype, torch.float32)))
+    state.begin(1)
+    return g.apg(p.cond, p.uncond, scale=w, norm_threshold=4.0, momentum=-0.5, state=state)
+
+
 def conversion(name, convert, kind, formula):
     return Method(
         f"{name} {kind}",
@@ -223,6 +231,25 @@ METHODS = [
                 lambda p, w: p.cond,
             ),
         ),
+    ),
+    Method(
+        "apg",
+        lambda p, w: g.apg(p.cond, p.uncond, scale=w),
+        lambda s, w: oracle.apg(s.cond, s.uncond, w, 0.0, 0.0, 0.0)[0],
+        at=((1.0, cond),),
+        reductions=(("eta 1", lambda p, w: g.apg(p.cond, p.uncond, scale=w, eta=1.0), plain),),
+    ),
+    Method(
+        "apg, threshold",
+        lambda p, w: g.apg(p.cond, p.uncond, scale=w, eta=0.3, norm_threshold=2.5),
+        lambda s, w: oracle.apg(s.cond, s.uncond, w, 0.3, 2.5, 0.0)[0],
+        at=((1.0, cond),),
+    ),
+    Method(
+        "apg, second step with momentum",
+        apg_with_momentum,
+        lambda s, w: oracle.apg(s.cond, s.uncond, w, 0.0, 4.0, -0.5, s.first - s.second)[0],
+        at=((1.0, cond),),
     ),
     Method(
         "effective_scale",

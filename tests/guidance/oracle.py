@@ -130,3 +130,15 @@ def score(x, d, sigma, kind):
     """The gradient of log N(x; a x0, s^2) at the posterior mean of x0."""
     a, s = signal_noise(sigma, kind)
     return -(x - a * d) / s**2
+
+
+def apg(c, u, w, eta, r, momentum, before=None):
+    """Algorithm 1: the update, and the momentum to hand on."""
+    m = c - u
+    if before is not None:
+        m = m + momentum * before
+    g = m
+    if r > 0 and np.linalg.norm(m) > r:
+        g = m * (r / np.linalg.norm(m))
+    parallel = np.zeros_like(c) if not c.any() else np.vdot(g, c) / np.vdot(c, c) * c
+    return c + (w - 1) * (g - parallel + eta * parallel), m

@@ -236,11 +236,11 @@ class LivingBytes(TorchDispatchMode):
 
 
 @every_method
-def test_needs_at_most_three_latents_of_memory(method):
+def test_needs_at_most_three_latents_of_memory_beside_its_result(method):
     p = predictions((1, 16, 5, 64, 64), torch.float32, "cpu", seed=4)
     with LivingBytes() as memory:
-        method.call(p, scale_in(method, 0.9))
-    assert memory.peak <= 3.0 * p.cond.nbytes
+        result = method.call(p, scale_in(method, 0.9))
+    assert memory.peak - result.nbytes <= 3.0 * p.cond.nbytes
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="counts device synchronisations, needs a GPU")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from azimuth import guidance
-from azimuth.nodes import angle_domain, cfgpp, dynamic_thresholding, negative_guidance, scheduled_cfg
+from azimuth.nodes import angle_domain, apg, cfgpp, dynamic_thresholding, negative_guidance, scheduled_cfg
 from tiny import run_node, text
 
 
@@ -87,6 +87,19 @@ METHODS = [
         lambda cfg: [{"strength": 0.0}],
     ),
     Method("rotation", angle_domain.AngleDomain, {"max_angle": 30.0, "mode": "exact rotation", "strength": 0.8}),
+    Method(
+        "apg",
+        apg.AdaptiveProjected,
+        {"preset": {"preset": "SDXL"}, "strength": 1.0},
+        lambda cfg: [
+            {"strength": 0.0},
+        ],
+    ),
+    Method(
+        "apg_custom",
+        apg.AdaptiveProjected,
+        {"preset": {"preset": "custom", "eta": 0.2, "norm_threshold": 0.0, "momentum": -0.75}, "strength": 0.8},
+    ),
 ]
 BY_NAME = {method.name: method for method in METHODS}
 

@@ -6,6 +6,7 @@ import comfy.samplers
 import pytest
 import torch
 from azimuth import guidance
+from azimuth.nodes import stages
 from methods import BY_NAME, METHODS, stack
 from tiny import conds, guider_of, model, noise, sample, sigmas_of, text
 
@@ -38,7 +39,12 @@ def in_steps(found):
     return [function for _, function in found if function not in ("outer_sample", "report_non_finite")]
 
 
-@pytest.mark.parametrize("name", [m.name for m in METHODS if m.name not in ("scheduled_cfg", "cfgpp")])
+def waits(method):
+    """Whether a method must know the step: its weight changes over the run, or it remembers."""
+    return method.name in ("scheduled_cfg", "cfgpp") or any(s.remembers for s in stages.of(method.on(model())))
+
+
+@pytest.mark.parametrize("name", [m.name for m in METHODS if not waits(m)])
 def test_without_a_schedule_no_step_waits_for_the_device(name, synchronisations):
     patched = BY_NAME[name].on(model())
     sample(patched, steps=3)
@@ -63,8 +69,9 @@ def test_with_schedules_a_step_waits_once(synchronisations):
     assert len(in_steps(synchronisations)) == 4
 
 
-def test_cfgpp_waits_once(synchronisations):
-    sample(BY_NAME["cfgpp"].on(model()), steps=4)
+@pytest.mark.parametrize("name", [m.name for m in METHODS if waits(m)])
+def test_a_stage_that_must_know_the_step_waits_once(name, synchronisations):
+    sample(BY_NAME[name].on(model()), steps=4)
     assert len(in_steps(synchronisations)) == 4
 
 

@@ -8,6 +8,7 @@ import comfy.utils
 import pytest
 import torch
 from azimuth import guidance
+from azimuth.nodes.stages import Moment
 from methods import BY_NAME, METHODS, stack
 from tiny import (
     alone,
@@ -123,7 +124,7 @@ def test_every_method_runs_on_packed_latents(name):
     assert any((a - b).abs().max() > 1e-3 for a, b in zip(ours.unbind(), theirs.unbind(), strict=True))
 
 
-@pytest.mark.parametrize("name", ["perpendicular", "mimic_std", "imagen", "adg", "rotation", "partial"])
+@pytest.mark.parametrize("name", ["perpendicular", "mimic_std", "imagen", "adg", "rotation", "partial", "apg"])
 def test_a_picture_is_guided_as_if_it_had_no_sound(name):
     """Each part of what every step ends with is the rule on that part alone."""
     method, seen = BY_NAME[name], []
@@ -136,16 +137,17 @@ def test_a_picture_is_guided_as_if_it_had_no_sound(name):
     split = functools.partial(comfy.utils.unpack_latents, latent_shapes=shapes)
     cond, uncond, denoised = split(args["cond_denoised"]), split(args["uncond_denoised"]), split(args["denoised"])
     further = split(this.predictions[0].cpu()) if this.predictions else [None, None]
+    moment = functools.partial(Moment, x=None, sigma=args["sigma"], kind=this.kind, sigmas=this.sigmas, scale=W)
     for c, u, n, result in zip(cond, uncond, further, denoised, strict=True):
         plain = u + W * (c - u)
         if name == "imagen":
-            expected = stage.rule(plain)
+            expected = stage.rule(moment(c, u, guided=plain))
         elif name == "perpendicular":
             expected = perpendicular(c, u, n)
         elif name == "partial":
             expected = c + (W - 1) * (c - (0.5 * u + 0.5 * n))
         else:
-            ours = stage.rule(c, u, scale=W, value=stage.value(this, this.step))
+            ours = stage.rule(moment(c, u, value=stage.value(this, this.step)))
             expected = torch.lerp(plain, ours, stage.strength)
         assert distance(result, expected) < EXACT
 

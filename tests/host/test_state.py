@@ -6,8 +6,8 @@ import comfy.samplers
 import pytest
 import torch
 from azimuth import guidance
-from azimuth.nodes import run
-from methods import BY_NAME, stack
+from azimuth.nodes import run, stages
+from methods import BY_NAME, METHODS, stack
 from tiny import guider_of, model, noise, sample, scales, sigmas_of, text, watch
 
 # The host's SDE noise asks for a time that is out of its range by a rounding; its adaptive sampler copies a tensor.
@@ -75,6 +75,35 @@ def test_flow_models_too():
     patched = full_stack("flow")
     interrupt(patched, "heun")
     assert torch.equal(sample(patched, sampler="heun"), fresh("heun", "flow"))
+
+
+@pytest.mark.parametrize("name", [m.name for m in METHODS if any(s.remembers for s in stages.of(m.on(model())))])
+@pytest.mark.parametrize("sampler", ["euler", "heun", "dpmpp_2s_ancestral"])
+def test_what_a_stage_remembers_ends_with_the_run(name, sampler):
+    first = sample(BY_NAME[name].on(model()), sampler=sampler)
+    patched = BY_NAME[name].on(model())
+    interrupt(patched, sampler)
+    sample(patched, x=noise(2, size=12), sampler=sampler, steps=3)
+    assert torch.equal(sample(patched, sampler=sampler), first)
+
+
+@pytest.mark.parametrize("sampler", ["euler", "heun", "dpmpp_2s_ancestral", "dpmpp_sde", "dpm_2", "euler_cfg_pp"])
+def test_what_a_stage_remembers_advances_once_a_step(sampler):
+    seen, momentum = [], -0.75
+    patched = BY_NAME["apg_custom"].on(model(), strength=1.0)
+    sample(watch(patched, seen), sampler=sampler)
+    sigmas = sigmas_of(model(), 6)[:-1]
+    at = before = latest = None
+    assert len(seen) >= 6
+    for args in seen:
+        step = int((sigmas >= args["sigma"][0].cpu() * (1 - 1e-4)).sum())
+        if step != at:
+            at, before = step, latest
+        c, u = args["cond_denoised"], args["uncond_denoised"]
+        latest = c - u if before is None else c - u + momentum * before
+        along = (latest * c).sum() / (c * c).sum()
+        literal = c + (args["cond_scale"] - 1) * (latest - 0.8 * along * c)
+        assert ((args["denoised"] - literal).abs().max() / literal.std()).item() < 1e-4
 
 
 def test_an_interrupted_guider_is_as_it_was():

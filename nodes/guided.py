@@ -1,0 +1,156 @@
+"""The guided prediction of a step: baseline, combine and correct, on the raw predictions, in x0 space."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+
+import comfy.utils
+import torch
+
+from ..guidance import finite_per_sample, select_per_sample
+from . import branches, run, stages
+from .stages import Moment
+
+
+def guide(args: dict) -> torch.Tensor:
+    """The post-CFG function."""
+    this = args["model_options"].get(run.OPTION)
+    if this is None:
+        return args["denoised"]
+    note_non_finite(args, this)
+    if this.neutral:
+        return args["denoised"]
+    moment = moment_of(args, this)
+    guided = args["denoised"] if moment.uncond is None else combine(args, this, moment)
+    return correct(this, moment, guided)
+
+
+def note_non_finite(args: dict, this: run.Run) -> None:
+    """Keep, on the device, whether anything that the model predicted is not finite; it is read after the run."""
+    finite = [finite_per_sample(prediction).all() for prediction in (args["denoised"], *this.predictions)]
+    this.non_finite.append((args["sigma"].flatten()[0].float(), ~torch.stack(finite).all()))
+
+
+def moment_of(args: dict, this: run.Run) -> Moment:
+    """The step as rules see it; `uncond` is None if it made no negative pass (the host then hands over zeros)."""
+    own = "empty_cond" if "empty_cond" in args else "uncond"
+    alone = args[own] is None or this.guider.weight is None or this.baseline_missing
+    return Moment(
+        cond=args["cond_denoised"],
+        uncond=None if alone else args[f"{own}_denoised"],
+        x=args["input"],
+        sigma=args["sigma"],
+        kind=this.kind,
+        sigmas=this.sigmas,
+        scale=args["cond_scale"],
+    )
+
+
+def combine(args: dict, this: run.Run, moment: Moment) -> torch.Tensor:
+    """The host's result with the further negatives, or the combine rule's where there is one that is not neutral."""
+    raw = moment.uncond
+    moment, terms = negatives(args, this, moment)
+    moment = contrasted(this, moment)
+    stage = next(iter(this.counting(stages.Combine, this.step, moment.scale)), None)
+    if stage is None and moment.uncond is raw:
+        return add(args["denoised"], terms)
+    ours = apply(this, stage, blended(stage.rule, stage.strength) if stage else plain, moment)
+    if keeps_foreign(args, stage):
+        terms = [*terms, args["denoised"] - plain(dataclasses.replace(moment, uncond=raw))]
+    finite = finite_per_sample(moment.cond) & finite_per_sample(moment.uncond)
+    return select_per_sample(finite, add(ours, terms), args["denoised"])
+
+
+def negatives(args: dict, this: run.Run, moment: Moment) -> tuple[Moment, list[torch.Tensor]]:
+    """The moment with what the positive is contrasted with, and what is added to the combined result."""
+    if this.active and not this.predictions:
+        warn_not_evaluated(args, this)
+        return moment, []
+    found = [
+        (branch.stage, branches.filled(branch, prediction, moment.uncond, moment.x, moment.sigma))
+        for (branch, _), prediction in zip(this.active, this.predictions, strict=True)
+    ]
+    for stage, prediction in found:
+        if stage.baseline:
+            seen = dataclasses.replace(moment, other=prediction)
+            moment = dataclasses.replace(moment, uncond=apply(this, stage, stage.baseline, seen))
+    terms = [
+        apply(this, stage, stage.term, dataclasses.replace(moment, other=prediction))
+        for stage, prediction in found
+        if stage.term
+    ]
+    return moment, terms
+
+
+def contrasted(this: run.Run, moment: Moment) -> Moment:
+    """The moment with the baseline that the baseline stages make of it."""
+    for stage in this.counting(stages.Baseline, this.step, moment.scale):
+        ours = apply(this, stage, stage.rule, moment)
+        moment = dataclasses.replace(moment, uncond=mixed(moment.uncond, ours, stage.strength))
+    return moment
+
+
+def warn_not_evaluated(args: dict, this: run.Run) -> None:
+    function = args["model_options"].get("sampler_calc_cond_batch_function", args["model"])
+    for branch, _ in this.active:
+        this.say(
+            f"{branch.stage.node} has no effect: {name(function)} of another node makes the predictions itself; use "
+            f"one of the two.",
+            logging.WARNING,
+        )
+
+
+def plain(m: Moment) -> torch.Tensor:
+    """Plain CFG to the last bit as the host computes it, so that nothing is mistaken for a foreign addition."""
+    return m.uncond + (m.cond - m.uncond) * m.scale
+
+
+def blended(rule, strength: float):
+    """A combine rule, blended from plain CFG (strength 0) to all of it (1)."""
+    return rule if strength == 1.0 else lambda m: mixed(plain(m), rule(m), strength)
+
+
+def keeps_foreign(args: dict, stage: stages.Combine | None) -> bool:
+    """Whether something other than a cfg function of the slot changed the host's result before us."""
+    options = args["model_options"]
+    if "empty_cond" in args:
+        return True
+    if "sampler_cfg_function" in options:
+        return stage is None
+    return bool(earlier_post_functions(options))
+
+
+def earlier_post_functions(model_options: dict) -> list:
+    functions = model_options.get("sampler_post_cfg_function", [])
+    return functions[: functions.index(guide)]
+
+
+def name(function) -> str:
+    return getattr(function, "__qualname__", type(function).__name__).split(".")[0]
+
+
+def correct(this: run.Run, moment: Moment, guided: torch.Tensor) -> torch.Tensor:
+    for stage in this.counting(stages.Correct, this.step, moment.scale):
+        ours = apply(this, stage, stage.rule, dataclasses.replace(moment, guided=guided))
+        guided = mixed(guided, ours, stage.strength)
+    return guided
+
+
+def mixed(without: torch.Tensor, ours: torch.Tensor, strength: float) -> torch.Tensor:
+    return ours if strength == 1.0 else torch.lerp(without, ours, strength)
+
+
+def add(tensor: torch.Tensor, terms: list[torch.Tensor]) -> torch.Tensor:
+    for term in terms:
+        tensor = tensor + term
+    return tensor
+
+
+def apply(this: run.Run, stage: stages.Stage | None, rule, moment: Moment) -> torch.Tensor:
+    """A stage's rule on each part of a packed latent (a video and its sound) on its own; other latents are one part."""
+    if stage is not None:
+        moment = dataclasses.replace(moment, value=stage.value(this, this.step))
+    parts = moment.parts(this.latent_shapes)
+    results = [rule(dataclasses.replace(part, memory=this.memory(stage, i))) for i, part in enumerate(parts)]
+    return results[0] if len(results) == 1 else comfy.utils.pack_latents(results)[0]
