@@ -27,6 +27,8 @@ SHAPES = {
     "power": g.Power(2.0, 12.0, 2.0),
     "triangle": g.Triangle(5.0, 1.0),
     "beta": g.Beta(7.0, 2.0, 3.0, 1.0),
+    "exponential": g.Exponential(5.0, 0.5),
+    "compressed": g.Compressed(4.0, 0.5, 1.0),
     "curve": g.Curve(((0.0, 1.0), (0.5, 0.0), (1.0, 0.0)), 1.0, 7.0),
     "per step": g.Steps((7,) * 6 + (5,) * 6 + (3,) * 4 + (1,) * 4),
     "constant": g.Constant(7.0),
@@ -39,7 +41,7 @@ def weights(schedule: g.Schedule) -> list[float]:
 
 
 def main() -> None:
-    figure, axes = plt.subplots(2, 5, figsize=(10, 3.4), sharex=True, sharey=True, layout="constrained")
+    figure, axes = plt.subplots(2, 6, figsize=(12, 3.4), sharex=True, sharey=True, layout="constrained")
     for axis, (name, schedule) in zip(axes.flat, SHAPES.items(), strict=True):
         values = weights(schedule)
         colours = ["#c8ced6" if value == 1.0 else "#2f6fb3" for value in values]

@@ -63,6 +63,16 @@ def ve_sigma(t: float | Tensor) -> float | Tensor:
     return math.inf if t == 1.0 else t / (1.0 - t)
 
 
+def noise_level(sigma: float | Tensor, *, kind: str) -> float | Tensor:
+    """The share t of noise, 0 to 1, by which papers time both families: sigma itself for "flow"."""
+    return _LEVEL[kind](sigma)
+
+
+def noise_ratio(sigma: float | Tensor, *, kind: str) -> float | Tensor:
+    """noise/signal, by which D moves when eps does: D_a - D_b = -ratio (eps_a - eps_b); inf for flow at 1."""
+    return ve_sigma(sigma) if kind == "flow" else sigma
+
+
 _EPS = {
     "ve": lambda x, d, s: (x - d) / s,
     "flow": lambda x, d, t: (x - (1 - t) * d) / t,
@@ -82,6 +92,10 @@ _FROM_EPS = {
 _FROM_V = {
     "ve": lambda x, v, s: x / (s**2 + 1) - v * (s / (s**2 + 1) ** 0.5),
     "flow": lambda x, v, t: x - t * v,
+}
+_LEVEL = {
+    "ve": flow_sigma,
+    "flow": lambda t: t,
 }
 _HALF_LOG_SNR = {
     "ve": lambda s: -_log(s),

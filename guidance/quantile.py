@@ -40,8 +40,24 @@ def _quantile(q: float, rows: Tensor, centre: Tensor | None = None) -> Tensor:
         return _interpolated(_distance(rows, centre), k, h - k)
     each = rows.reshape(-1, n)
     centres = [None] * len(each) if centre is None else centre.reshape(-1, 1)
-    values = [_interpolated(*_around(row, c, k), h - k) for row, c in zip(each, centres, strict=True)]
+    last = min(k + 1, n - 1)
+    values = [_interpolated(*_around(row, c, k, last), h - k) for row, c in zip(each, centres, strict=True)]
     return torch.stack(values).view(rows.shape[:-1])
+
+
+def between_ranks(rows: Tensor, low: float, high: float) -> Tensor:
+    """The sorted values of each row, none of them negative, from rank floor(low (n - 1)) to ceil(high (n - 1))."""
+    n = rows.shape[-1]
+    first, last = math.floor(low * (n - 1)), math.ceil(high * (n - 1))
+    if rows.device.type == "cpu" and n > _LONG:
+        found = [_around(row, None, first, last) for row in rows.reshape(-1, n)]
+        return torch.stack([_ranks(row, rank, last - first + 1) for row, rank in found]).view(*rows.shape[:-1], -1)
+    return _ranks(rows, first, last - first + 1)
+
+
+def _ranks(rows: Tensor, first: int, count: int) -> Tensor:
+    above = torch.topk(wide(rows), rows.shape[-1] - first).values
+    return above[..., above.shape[-1] - count :]
 
 
 def _distance(rows: Tensor, centre: Tensor | None) -> Tensor:
@@ -65,22 +81,27 @@ def _by_rank(rows: Tensor, k: int) -> tuple[Tensor, Tensor]:
     return pair[..., low], pair[..., high]
 
 
-def _around(row: Tensor, centre: Tensor | None, k: int) -> tuple[Tensor, int]:
-    """The distances of a row between two bounds that a sample of it gives, and the rank of number k among them."""
+def _around(row: Tensor, centre: Tensor | None, first: int, last: int) -> tuple[Tensor, int]:
+    """The distances of a row between two bounds that a sample of it gives, ranks `first` to `last` among them, and the
+    rank of `first` there."""
     sample = _distance(wide(row[:: len(row) >> 12].contiguous()), centre)
-    share = k / len(row)
-    spare = 4.0 * math.sqrt(len(sample) * share * (1.0 - share)) + 4.0
-    first, last = math.floor(len(sample) * share - spare), math.ceil(len(sample) * share + spare)
+    below, above = math.floor(_place(sample, row, first, -1)), math.ceil(_place(sample, row, last, 1))
     few = len(sample) // 16  # a bound that would leave out fewer is not worth finding
-    low = torch.kthvalue(sample, first + 1).values if first >= few else 0.0
-    high = torch.kthvalue(sample, last + 1).values if last < len(sample) - few else math.inf
-    between, rank = [], k
+    low = torch.kthvalue(sample, below + 1).values if below >= few else 0.0
+    high = torch.kthvalue(sample, above + 1).values if above < len(sample) - few else math.inf
+    between, rank = [], first
     for piece in row.split(_PIECE):
         distance = _distance(piece, centre)
-        above = distance[~(distance < low)]  # NaN stays, and is found in the end
-        between.append(above[~(above > high)] if high is not math.inf else above)
-        rank -= len(piece) - len(above)
+        upper = distance[~(distance < low)]  # NaN stays, and is found in the end
+        between.append(upper[~(upper > high)] if high is not math.inf else upper)
+        rank -= len(piece) - len(upper)
     found = torch.cat(between)
     # A sample may mislead, on a pattern of its own period for one, so what it finds is checked.
-    trusted = 0 <= rank <= len(found) - min(2, len(row) - k)
-    return (found, rank) if trusted else (_distance(row, centre), k)
+    trusted = 0 <= rank <= len(found) - (last - first + 1)
+    return (found, rank) if trusted else (_distance(row, centre), first)
+
+
+def _place(sample: Tensor, row: Tensor, rank: int, sign: int) -> float:
+    """Where in a sorted sample of a row a rank of the row lies, and four standard deviations to one side of it."""
+    share = rank / len(row)
+    return len(sample) * share + sign * (4.0 * math.sqrt(len(sample) * share * (1.0 - share)) + 4.0)

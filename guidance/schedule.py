@@ -119,6 +119,7 @@ class Interval(Schedule):
     The limited interval of Kynkaanniemi et al. 2024, "Applying Guidance in a Limited Interval Improves Sample
     and Distribution Quality in Diffusion Models", arXiv 2404.07724, in progress instead of sigma. Outside is
     w = 1, the CONDITIONAL prediction, whose step needs no negative pass; it is not the unconditional one.
+    start = 0, end = r is CFG truncation, arXiv 2405.15330, which guides while (i + 1)/N <= r, or one step more.
     """
 
     inside: float
@@ -258,6 +259,74 @@ class Beta(Schedule):
 
 
 @dataclass(frozen=True)
+class Exponential(Schedule):
+    """w = scale exp(rate (1 - t)), t from 1 (noise) to 0 (data): it rises towards the data.
+
+    C2FG, Gao, Zheng et al. 2026, "Control Classifier-Free Guidance via Score Discrepancy Analysis", arXiv
+    2603.08155; scale and rate are its w0 and lambda, 1 - t its 1 - t/T. t is the noise level, not the
+    progress, so a run that starts late starts higher: for flow models the host's sigma, which is the paper's
+    t/T; for VE models sigma/(1 + sigma), the level of equal half log SNR, which is ours. `units` "edm":
+    sigma is VE, until `for_run` finds a flow model; "host": sigma is t already. rate = 0 is the constant.
+    """
+
+    scale: float
+    rate: float
+    units: str = "edm"
+
+    def __post_init__(self):
+        _finite(self, "scale", "rate")
+        _require(self.units in ("edm", "host"), self, "units", 'must be "edm" or "host"')
+
+    def weight(self, progress: float, sigma: float) -> float:
+        t = sigma if self.units == "host" else flow_sigma(sigma)
+        return self.scale * math.exp(self.rate * (1.0 - t))
+
+    def for_run(self, sigmas: tuple[float, ...], kind: str) -> "Exponential":
+        return replace(self, units="host") if kind == "flow" else self
+
+    def __str__(self) -> str:
+        t = "t" if self.units == "host" else "t of the noise level"
+        return f"{self.scale:g} times exp({self.rate:g} (1 - {t}))"
+
+
+@dataclass(frozen=True)
+class Compressed(Schedule):
+    """w = 1 + (scale - 1) N/n at the n guided steps floor(N (i/G)^exponent), i = 0 to G - 1; 1 at the others.
+
+    Compress Guidance, Dinh, Liu, Xu 2024, "Compress Guidance in Conditional Diffusion Sampling", arXiv
+    2408.11194; exponent is its k (1 evenly spread, above 1 denser at the start), G = round(share N), at
+    least 1. Indices that coincide count once. The paper multiplies the guided term so that its total is
+    kept; in CFG form that is our reconstruction: the sum over the run of w - 1 stays N (scale - 1). The other
+    steps need no negative pass. `values` are those weights, filled by `for_run`; without them `weight` is
+    `scale`. Between steps the nearest step counts. share = 1 with exponent 1 is the constant.
+    """
+
+    scale: float
+    share: float
+    exponent: float = 1.0
+    values: tuple[float, ...] = ()
+
+    def __post_init__(self):
+        _finite(self, "scale", "share", "exponent")
+        _require(0.0 < self.share <= 1.0, self, "share", "must be above 0 and at most 1")
+        _require(self.exponent > 0.0, self, "exponent", "must be above 0")
+
+    def weight(self, progress: float, sigma: float) -> float:
+        return _nearest(self.values, progress) if self.values else self.scale
+
+    def for_run(self, sigmas: tuple[float, ...], kind: str) -> "Compressed":
+        steps = len(sigmas) - 1
+        if steps < 1:
+            return self
+        guided = _guided_steps(steps, max(1, round(self.share * steps)), self.exponent)
+        raised = 1.0 + (self.scale - 1.0) * (steps / len(guided))
+        return replace(self, values=tuple(raised if i in guided else 1.0 for i in range(steps)))
+
+    def __str__(self) -> str:
+        return f"{self.scale:g} compressed into {self.share:g} of the steps with power {self.exponent:g}, 1 elsewhere"
+
+
+@dataclass(frozen=True)
 class Steps(Schedule):
     """One weight per step, in order. Between steps the nearest step counts. `for_run` refuses another step
     count."""
@@ -354,6 +423,11 @@ def _triangle(low: float, high: float, n: int) -> list[float]:
     up = [_lerp(low, high, i / max(n // 2, 1)) for i in range(rising)]
     down = [_lerp(high, low, i / max((n - 1) // 2, 1)) for i in range(n - n // 2 if n % 2 else n // 2)]
     return up + (down[1:] if n % 2 else down)
+
+
+def _guided_steps(steps: int, count: int, exponent: float) -> set[int]:
+    # i^k/count^k and not (i/count)^k: for whole k it is exact where the quotient is whole, so floor is too.
+    return {min(math.floor(steps * i**exponent / count**exponent), steps - 1) for i in range(count)}
 
 
 def _shares(sigmas: tuple[float, ...], kind: str) -> list[float]:

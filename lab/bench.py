@@ -32,7 +32,15 @@ import comfy.model_management
 import comfy.model_patcher
 import comfy.samplers
 import comfy_extras.nodes_apg
+import comfy_extras.nodes_cfg
+import comfy_extras.nodes_eps
+import comfy_extras.nodes_fresca
+import comfy_extras.nodes_lumina2
+import comfy_extras.nodes_model_advanced
+import comfy_extras.nodes_pag
 import comfy_extras.nodes_perpneg
+import comfy_extras.nodes_sag
+import comfy_extras.nodes_tcfg
 import torch
 from torch import Tensor
 
@@ -98,7 +106,18 @@ class Latents:
         parts = [base + 0.3 * draw(), base, base + 0.3 * draw(), base + 0.3 * draw(), base + 2.0 * draw()]
         self.cond, self.uncond, self.first, self.second, self.x = (p.to(DEVICE, dtype) for p in parts)
         self.each = torch.full(shape[:1], 7.0, device=DEVICE)
+        self.half = torch.full(shape[:1], 0.5, device=DEVICE)
+        self.history = self._history()
         self.mask = torch.ones(shape[:1], dtype=torch.bool, device=DEVICE)
+
+    def _history(self):
+        """What History Guidance keeps after two steps."""
+        state = g.Memory()
+        for step, prediction in enumerate((self.first, self.second)):
+            state.begin(step)
+            g.higs(prediction, sigma=self.half, kind="flow", state=state)
+        state.begin(2)
+        return state.value
 
 
 def lerp(p: Latents) -> Tensor:
@@ -113,17 +132,131 @@ def host_perp_neg(p: Latents) -> Tensor:
     return comfy_extras.nodes_perpneg.perp_neg(p.x, p.cond, p.first, p.uncond, 1.0, 7.0)
 
 
+def any_model():
+    return comfy.model_patcher.ModelPatcher(torch.nn.Linear(1, 1), DEVICE, DEVICE)
+
+
 @functools.cache
 def host_pre_cfg(node: type, **inputs) -> Callable:
     """The pre-CFG function that a node of the host gives a MODEL, which may be any."""
-    model = comfy.model_patcher.ModelPatcher(torch.nn.Linear(1, 1), DEVICE, DEVICE)
-    return node.execute(model, **inputs).args[0].model_options["sampler_pre_cfg_function"][-1]
+    return node.execute(any_model(), **inputs).args[0].model_options["sampler_pre_cfg_function"][-1]
 
 
 def host_apg(p: Latents) -> Tensor:
     apply = host_pre_cfg(comfy_extras.nodes_apg.APG, eta=0.0, norm_threshold=15.0, momentum=0.0)
     out = apply({"conds_out": [p.cond, p.uncond], "cond_scale": 7.0, "sigma": p.each})
     return comfy.samplers.cfg_function(None, *out, 7.0, p.x, None)
+
+
+@functools.cache
+def host_zero_star_options() -> dict:
+    return comfy_extras.nodes_cfg.CFGZeroStar.execute(any_model()).args[0].model_options
+
+
+def host_zero_star(p: Latents) -> Tensor:
+    return comfy.samplers.cfg_function(None, p.cond, p.uncond, 7.0, p.x, p.each, host_zero_star_options())
+
+
+def host_tcfg(p: Latents) -> Tensor:
+    apply = host_pre_cfg(comfy_extras.nodes_tcfg.TCFG)
+    return apply({"input": p.x, "conds": [True, True], "conds_out": [p.cond, p.uncond]})[1]
+
+
+@functools.cache
+def host_rescale_options() -> dict:
+    return comfy_extras.nodes_model_advanced.RescaleCFG().patch(any_model(), 0.7)[0].model_options
+
+
+def host_rescale(p: Latents) -> Tensor:
+    return comfy.samplers.cfg_function(None, p.cond, p.uncond, 7.0, p.x, p.each, host_rescale_options())
+
+
+def rescaled(guided: Tensor, p: Latents) -> Tensor:
+    return g.rescale_denoised(guided, p.cond, x=p.x, sigma=p.each, kind="ve")
+
+
+def preserved(p: Latents, **how) -> Tensor:
+    return g.energy_preserving(p.first, p.cond, x=p.x, **how)
+
+
+def ratio_aware(p: Latents) -> Tensor:
+    return g.cfg(p.cond, p.uncond, scale=g.ratio_aware_scale(p.cond, p.uncond, x=p.x, scale=18.0, alpha=12.0))
+
+
+def host_fresca(p: Latents) -> Tensor:
+    apply = host_pre_cfg(comfy_extras.nodes_fresca.FreSca, scale_low=1.0, scale_high=1.25, freq_cutoff=20)
+    out = apply({"conds_out": [p.cond, p.uncond], "conds": [[], []]})
+    return comfy.samplers.cfg_function(None, *out, 7.0, p.x, None)
+
+
+def remembering(value: Tensor) -> g.Memory:
+    """The memory of a run's second step."""
+    state = g.Memory()
+    state.keep(value)
+    state.begin(1)
+    return state
+
+
+def momentum_guidance(p: Latents) -> Tensor:
+    return g.momentum_guidance(p.cond, x=p.x, sigma=p.half, kind="flow", state=remembering(p.second))
+
+
+def higs(p: Latents, **knobs) -> Tensor:
+    return g.higs(p.cond, sigma=p.half, kind="flow", state=remembering(p.history), **knobs)
+
+
+def smc(p: Latents, **knobs) -> Tensor:
+    return g.smc(p.cond, p.uncond, scale=7.0, sigma=p.half, state=remembering(p.second), **knobs)
+
+
+@functools.cache
+def host_function(node: type, place: str, *values) -> Callable:
+    """The function that a node of the host puts at a place of the options of a MODEL of 16 channels."""
+    net = torch.nn.ModuleDict({"diffusion_model": torch.nn.Conv2d(16, 16, 1)})
+    patched = node.execute(comfy.model_patcher.ModelPatcher(net, DEVICE, DEVICE), *values).args[0]
+    found = patched.model_options[place]
+    return found[-1] if isinstance(found, list) else found
+
+
+def host_post_cfg(node: type, p: Latents, *values) -> Tensor:
+    """What the post-CFG function of a node of the host makes of p.first."""
+    apply = host_function(node, "sampler_post_cfg_function", *values)
+    return apply({"denoised": p.first, "cond_denoised": p.cond, "input": p.x, "sigma": p.each})
+
+
+def host_renorm(p: Latents) -> Tensor:
+    """The host's RenormCFG takes one sample at a time."""
+    apply = host_function(comfy_extras.nodes_lumina2.RenormCFG, "sampler_cfg_function", 100.0, 1.0)
+    samples = [t.split(1) for t in (p.cond, p.uncond, p.x, p.each)]
+    return torch.cat(
+        [
+            x - apply({"cond_denoised": c, "uncond_denoised": u, "input": x, "timestep": t, "cond_scale": 7.0})
+            for c, u, x, t in zip(*samples, strict=True)
+        ]
+    )
+
+
+def renorm(p: Latents) -> Tensor:
+    return g.norm_limit(g.cfg(p.cond, p.uncond, scale=7.0), p.cond)
+
+
+@functools.cache
+def seen_step(p: Latents) -> g.Memory:
+    """What Dynamic Negative Guidance remembers of a step at twice the noise."""
+    state = g.Memory()
+    state.begin(0)
+    g.dynamic_negative(p.cond, p.first, x=2.0 * p.x, sigma=2.0 * p.each, kind="ve", state=state)
+    state.begin(1)
+    return state
+
+
+@functools.cache
+def carried_momentum(p: Latents) -> g.Memory:
+    state = g.Memory()
+    state.begin(0)
+    state.keep(p.second - p.first)
+    state.begin(1)
+    return state
 
 
 def quantile_mimic(p: Latents, keep: int) -> Tensor:
@@ -205,6 +338,85 @@ FUNCTIONS = (
         host_apg,
         limit=1 / 10,
     ),
+    Function(
+        "contrastive",
+        lambda p: g.contrastive(p.cond, p.uncond, p.first, scale=7.0, sigma=p.each, kind="ve"),
+        limit=5.0,
+    ),
+    Function(
+        "contrastive_terms",
+        lambda p: g.contrastive_terms(p.cond, p.uncond, p.first, scale=7.0, sigma=p.each, kind="ve"),
+    ),
+    Function(
+        "dynamic_negative_terms, second step",
+        lambda p: g.dynamic_negative_terms(p.cond, p.first, x=p.x, sigma=p.each, kind="ve", state=seen_step(p)),
+    ),
+    Function("safe_latent", lambda p: g.safe_latent(p.cond, p.uncond, p.first, scale=7.0, sigma=p.each, kind="ve")),
+    Function(
+        "safe_latent_terms, second step",
+        lambda p: g.safe_latent_terms(
+            p.cond, p.uncond, p.first, scale=7.0, sigma=p.each, kind="ve", state=carried_momentum(p)
+        ),
+    ),
+    Function("beta_cfg", lambda p: g.beta_cfg(p.cond, p.uncond, scale=7.0, gamma=1.0, sigma=2.0, kind="ve"), limit=5.0),
+    Function("ratio_aware_scale and cfg", ratio_aware, limit=5.0),
+    Function("cfg_zero_star", lambda p: g.cfg_zero_star(p.cond, p.uncond, scale=7.0, x=p.x), limit=5.0),
+    Function(
+        "cfg_zero_star / host's CFG-Zero*",
+        lambda p: g.cfg_zero_star(p.cond, p.uncond, scale=7.0, x=p.x),
+        host_zero_star,
+    ),
+    Function("tcfg", lambda p: g.tcfg(p.cond, p.uncond, x=p.x), limit=5.0),
+    Function("tcfg / host's TCFG", lambda p: g.tcfg(p.cond, p.uncond, x=p.x), host_tcfg, limit=1 / 10),
+    Function("rescale", lambda p: g.rescale(p.first, p.cond), limit=5.0),
+    Function("rescale_denoised", lambda p: rescaled(p.first, p), limit=5.0),
+    Function(
+        "cfg and rescale_denoised / host's Rescale CFG",
+        lambda p: rescaled(g.cfg(p.cond, p.uncond, scale=7.0), p),
+        host_rescale,
+        limit=1 / 10,
+    ),
+    Function("energy_preserving", preserved, limit=5.0),
+    Function("energy_preserving, frame", functools.partial(preserved, scope="frame")),
+    Function("energy_preserving, robust", functools.partial(preserved, robust=True)),
+    Function("fdg", lambda p: g.fdg(p.cond, p.uncond, scale=7.0)),
+    Function("fdg, 3 bands", lambda p: g.fdg(p.cond, p.uncond, scale=7.0, gains=(1.0, 0.7, 0.4))),
+    Function("fresca", lambda p: g.fresca(p.cond, p.uncond, scale=7.0)),
+    Function("fresca / host's FreSca", lambda p: g.fresca(p.cond, p.uncond, scale=7.0), host_fresca, limit=1.0),
+    Function("skimmed", lambda p: g.skimmed(p.cond, p.uncond, scale=7.0, x=p.x, skim=4.0)),
+    Function("skimmed_exact", lambda p: g.skimmed_exact(p.cond, p.uncond, scale=7.0, x=p.x, skim=4.0)),
+    Function("pmc", lambda p: g.pmc(p.cond, p.uncond, scale=7.0), limit=5.0),
+    Function("momentum_guidance", momentum_guidance, limit=5.0),
+    Function("higs", higs),
+    Function("higs, eta 0", functools.partial(higs, eta=0.0)),
+    Function("smc", smc),
+    Function("smc, chatter-free", functools.partial(smc, chatter_free=True)),
+    Function("norm_limit", lambda p: g.norm_limit(p.first, p.cond), limit=5.0),
+    Function("norm_limit, pixel", lambda p: g.norm_limit(p.first, p.cond, scope="pixel"), limit=5.0),
+    Function("cfg and norm_limit / host's RenormCFG", renorm, host_renorm),
+    Function(
+        "norm_limit, pixel / host's CFGNorm",
+        lambda p: g.norm_limit(p.first, p.cond, scope="pixel"),
+        lambda p: host_post_cfg(comfy_extras.nodes_cfg.CFGNorm, p, 1.0),
+    ),
+    Function("tangential_amplify", lambda p: g.tangential_amplify(p.first, x=p.x, eta=1.15), limit=5.0),
+    Function("epsilon_scaling", lambda p: g.epsilon_scaling(p.first, x=p.x)),
+    Function(
+        "epsilon_scaling / host's Epsilon Scaling",
+        lambda p: g.epsilon_scaling(p.first, x=p.x),
+        lambda p: host_post_cfg(comfy_extras.nodes_eps.EpsilonScaling, p, 1.005),
+    ),
+    Function("temporal_score_rescaling", lambda p: g.temporal_score_rescaling(p.first, x=p.x, sigma=p.each, kind="ve")),
+    Function("add_term", lambda p: g.add_term(p.first, p.cond, p.uncond, scale=3.0), limit=5.0),
+    Function("add_term, rescaled", lambda p: g.add_term(p.first, p.cond, p.uncond, scale=3.0, rescale=0.7)),
+    Function("perturbed_attention", lambda p: g.perturbed_attention(p.cond, p.uncond, strength=0.5)),
+    Function("with_same_noise", lambda p: g.with_same_noise(p.x, p.cond, p.uncond, 0.5, kind="flow")),
+    Function(
+        "distilled_pair",
+        lambda p: g.distilled_pair(p.uncond, p.cond, low_guidance=1.5, high_guidance=3.5)[0],
+        limit=5.0,
+    ),
+    Function("cads", lambda p: g.cads(p.cond, p.x, gamma=0.5, scale=0.25)),
     Function("angle", lambda p: g.angle(p.cond, p.uncond)),
     Function("effective_scale", lambda p: g.effective_scale(p.first, p.cond, p.uncond)),
     Function("dot", lambda p: g.dot(p.cond, p.uncond)),
@@ -288,17 +500,19 @@ class Idle(torch.nn.Module):
     """In place of the network: what is left of a run is what the host and the nodes do around it."""
 
     dtype = torch.float32
+    in_channels = models.CHANNELS  # the host's RenormCFG asks for it
 
     def forward(self, x, timesteps, context=None, **kwargs):
         return x
 
 
 class Lab:
-    """A lab model with conditionings: `model` as it is, `idle` without its network."""
+    """A lab model with conditionings: `model` as it is, `idle` without its network, `other` a second one."""
 
     def __init__(self):
         self.model, clip, _ = models.load("ve")
         self.idle, _, _ = models.load("ve")
+        self.other, _, _ = models.load("ve")
         self.idle.model.diffusion_model = Idle()
 
         def text(words):
@@ -371,6 +585,112 @@ def apg(**knobs):
     return lambda model, lab: put(nodes.apg.AdaptiveProjected, model, 1.0, {"preset": "custom", **knobs})
 
 
+def beta_cfg(a, b):
+    form = {"form": "normalised (ours)", "reference": 0.1}
+    return lambda model, lab: put(nodes.beta_cfg.BetaCFG, model, 1.0, a, b, 1.0, 1.0, form)
+
+
+def ratio_aware_node(preset):
+    return lambda model, lab: put(nodes.ratio_aware.RatioAware, model, "w_max", 1.0, {"preset": preset})
+
+
+def zero_star(steps, strength=1.0):
+    return lambda model, lab: put(nodes.cfg_zero_star.CFGZeroStar, model, steps, strength)
+
+
+def tcfg(strength):
+    return lambda model, lab: put(nodes.tcfg.TangentialDamping, model, strength)
+
+
+def rescale(phi):
+    return lambda model, lab: put(nodes.rescale.Rescale, model, phi, "v")
+
+
+def energy(mode, strength=1.0):
+    return lambda model, lab: put(nodes.energy_preserving.EnergyPreserving, model, mode, "sample", strength)
+
+
+def frequency(mode, **knobs):
+    return lambda model, lab: put(nodes.frequency.FrequencyDecoupled, model, 1.0, {"mode": mode, **knobs})
+
+
+def skimmed(mode, skim_scale=4.0):
+    return lambda model, lab: put(nodes.skimmed.SkimmedCFG, model, skim_scale, mode, True, False, 1.0)
+
+
+def pmc(floor):
+    return lambda model, lab: put(nodes.pmc.NormCapped, model, 1.05, floor, 1.0)
+
+
+def momentum(alpha):
+    return lambda model, lab: put(nodes.momentum_guidance.MomentumGuidance, model, alpha, 0.6, 0.3, 0.95)
+
+
+def history(value):
+    return lambda model, lab: put(nodes.higs.HistoryGuidance, model, value, 0.75, 1.0, 0.4, 1.0, False)
+
+
+def sliding(gain, chatter_free=False):
+    return lambda model, lab: put(nodes.sliding_mode.SlidingMode, model, gain, 5.0, "relative", chatter_free, 1.0)
+
+
+def norm_limit(scope, strength=1.0):
+    return lambda model, lab: put(nodes.norm_limit.NormLimit, model, 1.0, scope, strength)
+
+
+def tag(eta, start=0.0, end=1.0):
+    return lambda model, lab: put(nodes.tangential.TangentialAmplifying, model, eta, start, end)
+
+
+def epsilon_scaling(scale):
+    return lambda model, lab: put(nodes.epsilon_scaling.EpsilonScaling, model, scale)
+
+
+def tsr(k):
+    return lambda model, lab: put(nodes.temporal_score_rescaling.TemporalScoreRescaling, model, k, 1.0)
+
+
+def host_node(node, *values):
+    return Way(lambda model, lab: put(node, model, *values))
+
+
+def contrastive(strength):
+    node = nodes.contrastive.ContrastiveCFG
+    return lambda model, lab: put(node, model, lab.negative, 0.2, "sum (paper)", strength, 0.0, 1.0)
+
+
+def dynamic_negative(weight):
+    node = nodes.dynamic_negative.DynamicNegative
+    return lambda model, lab: put(node, model, lab.negative, weight, "positive", 0.01, 0.2, 2e-4, 1e-6, 0.8)
+
+
+def safe_latent(preset, strength):
+    node = nodes.safe_latent.SafeLatent
+    return lambda model, lab: put(node, model, lab.negative, strength, {"preset": preset})
+
+
+def term(module, node, **values):
+    """An added term over the whole run."""
+    always = {"scale": 3.0, "start": 0.0, "end": 1.0, **values}
+    return lambda model, lab: put(getattr(getattr(nodes, module), node), model, **always)
+
+
+def pag(**values):
+    return term("perturbed_attention", "PerturbedAttention", strength=1.0, blocks="auto", rescale=0.0, **values)
+
+
+def sag(**values):
+    return term("self_attention", "SelfAttention", blur=2.0, **values)
+
+
+def autoguidance(model, lab):
+    return term("autoguidance", "Autoguidance", weak_model=lab.other, rescale=0.0)(model, lab)
+
+
+def cads(scale):
+    return lambda model, lab: put(nodes.cads.ConditionAnnealing, model, scale, 0.6, 0.9, 1.0)
+
+
 def cfgpp(lam):
     return lambda model, lab: put(nodes.cfgpp.CFGPlusPlus, model, lam, 30.0)
 
@@ -385,12 +705,19 @@ INTERVAL = Way(weight(7.0, 0.2, 0.8))
 
 @dataclass(frozen=True)
 class Node:
-    """One row: `way` against plain CFG. `host` is the host's own way to the same; `off`: it must be free."""
+    """One row: `way` against plain CFG. `host` is the host's own way to the same; `off`: it must be free.
+
+    `inside`: it changes blocks of the network, so it is measured with it, and its passes are part of its time.
+    """
 
     name: str
     way: Way
     host: Way | None = None
     off: bool = False
+    inside: bool = False
+
+    def model(self, lab: Lab):
+        return lab.model if self.inside else lab.idle
 
 
 NODES = (
@@ -417,6 +744,86 @@ NODES = (
     Node("ADG at strength 0", Way(adg("paper", strength=0.0)), off=True),
     Node("APG", Way(apg(eta=0.0, norm_threshold=5.0, momentum=0.0))),
     Node("APG with momentum", Way(apg(eta=0.0, norm_threshold=5.0, momentum=-0.5))),
+    Node("Beta-CFG", Way(beta_cfg(2.0, 3.0))),
+    Node("Beta-CFG without a density", Way(beta_cfg(1.0, 1.0))),
+    Node("Ratio-Aware Guidance", Way(ratio_aware_node("RAAG"))),
+    Node("CFG-Zero*", Way(zero_star(1))),
+    Node("CFG-Zero* at strength 0", Way(zero_star(1, strength=0.0)), off=True),
+    Node("TCFG", Way(tcfg(1.0)), Way(lambda model, lab: put(comfy_extras.nodes_tcfg.TCFG, model))),
+    Node("TCFG at strength 0", Way(tcfg(0.0)), off=True),
+    Node("Rescale CFG", Way(rescale(0.7))),
+    Node("Rescale CFG at phi 0", Way(rescale(0.0)), off=True),
+    Node("EP-CFG", Way(energy("plain"))),
+    Node("EP-CFG, robust", Way(energy("robust"))),
+    Node("EP-CFG at strength 0", Way(energy("plain", strength=0.0)), off=True),
+    Node("FDG", Way(frequency("FDG", low=0.5, high=1.0))),
+    Node(
+        "FreSca",
+        Way(frequency("FreSca", low=1.0, high=1.25, cutoff=0.3)),
+        Way(lambda model, lab: put(comfy_extras.nodes_fresca.FreSca, model, 1.0, 1.25, 20)),
+    ),
+    Node("FDG with gains of 1", Way(frequency("FDG", low=1.0, high=1.0)), off=True),
+    Node("Skimmed CFG, exact", Way(skimmed("exact"))),
+    Node("Skimmed CFG, as published", Way(skimmed("as published"))),
+    Node("Skimmed CFG at the sampler's cfg", Way(skimmed("exact", 7.0)), off=True),
+    Node("PMC-CFG", Way(pmc(0.0))),
+    Node("PMC-CFG with floor 1", Way(pmc(1.0)), off=True),
+    Node("Momentum Guidance", Way(momentum(0.5))),
+    Node("Momentum Guidance at alpha 0", Way(momentum(0.0)), off=True),
+    Node("HiGS", Way(history(1.75))),
+    Node("HiGS at weight 0", Way(history(0.0)), off=True),
+    Node("SMC-CFG", Way(sliding(0.2))),
+    Node("SMC-CFG, chatter-free", Way(sliding(0.2, chatter_free=True))),
+    Node("SMC-CFG at gain 0", Way(sliding(0.0)), off=True),
+    Node(
+        "Norm Limit",
+        Way(norm_limit("sample")),
+        host_node(comfy_extras.nodes_lumina2.RenormCFG, 100.0, 1.0),
+    ),
+    Node(
+        "Norm Limit, pixel",
+        Way(norm_limit("pixel")),
+        host_node(comfy_extras.nodes_cfg.CFGNorm, 1.0),
+    ),
+    Node("Norm Limit at strength 0", Way(norm_limit("sample", strength=0.0)), off=True),
+    Node("TAG", Way(tag(1.15))),
+    Node("TAG in a window", Way(tag(1.15, 0.2, 0.8))),
+    Node("TAG at eta 1", Way(tag(1.0)), off=True),
+    Node(
+        "Epsilon Scaling",
+        Way(epsilon_scaling(1.005)),
+        host_node(comfy_extras.nodes_eps.EpsilonScaling, 1.005),
+    ),
+    Node("Epsilon Scaling at 1", Way(epsilon_scaling(1.0)), off=True),
+    Node(
+        "TSR",
+        Way(tsr(0.95)),
+        host_node(comfy_extras.nodes_eps.TemporalScoreRescaling, 0.95, 1.0),
+    ),
+    Node("TSR at k 1", Way(tsr(1.0)), off=True),
+    Node("Negative Guidance, not", Way(negative("not", 0.5))),
+    Node("Contrastive CFG", Way(contrastive(1.0))),
+    Node("Contrastive CFG at strength 0", Way(contrastive(0.0)), off=True),
+    Node("Dynamic Negative Guidance", Way(dynamic_negative(5.0))),
+    Node("Dynamic Negative Guidance at weight 0", Way(dynamic_negative(0.0)), off=True),
+    Node("Safe Latent Diffusion, medium", Way(safe_latent("medium", 1.0))),
+    Node("Safe Latent Diffusion at strength 0", Way(safe_latent("medium", 0.0)), off=True),
+    Node("PAG at scale 0", Way(pag(scale=0.0)), off=True),
+    Node(
+        "PAG, with its passes",
+        Way(pag()),
+        Way(lambda model, lab: put(comfy_extras.nodes_pag.PerturbedAttentionGuidance, model, 3.0)),
+        inside=True,
+    ),
+    Node(
+        "SAG, with its passes",
+        Way(sag(scale=0.5)),
+        Way(lambda model, lab: put(comfy_extras.nodes_sag.SelfAttentionGuidance, model, 0.5, 2.0)),
+        inside=True,
+    ),
+    Node("Autoguidance, with its passes", Way(autoguidance), inside=True),
+    Node("CADS", Way(cads(0.25))),
+    Node("CADS at scale 0", Way(cads(0.0)), off=True),
     Node(
         "interval + negative + ADG + imagen",
         Way(chain(INTERVAL.patch, negative("perpendicular", 1.0), adg("paper"), threshold("imagen", 4.0))),
@@ -425,22 +832,22 @@ NODES = (
 FREE = 0.01  # of the time of one step of a model of 2 million parameters on an image of 32x32 pixels
 
 
-def passes_of(way: Way, lab: Lab, steps: int) -> list[int]:
-    """The rows of every forward pass of a run with one sample."""
+def passes_of(way: Way, lab: Lab, model, steps: int) -> list[int]:
+    """The rows of every forward pass of a run of this MODEL with one sample."""
     rows = []
 
     def note(apply_model, args):
         rows.append(args["input"].shape[0])
         return apply_model(args["input"], args["timestep"], **args["c"])
 
-    counted = lab.idle.clone()
+    counted = model.clone()
     counted.set_model_unet_function_wrapper(note)
     way.on(lab, counted, steps=steps)()
     return rows
 
 
-def reads_of(way: Way, lab: Lab, steps: int) -> int:
-    call = way.on(lab, lab.idle, steps=steps)
+def reads_of(way: Way, lab: Lab, model, steps: int) -> int:
+    call = way.on(lab, model, steps=steps)
     with counted_reads(PACK.__name__) as seen:
         call()
     return len(seen)
@@ -451,11 +858,11 @@ def bench_nodes(lab: Lab, plan: Plan, targets: list) -> list[dict]:
     rows = []
     for node in NODES:
         progress(node.name)
-        steps = 2 * plan.steps
-        passes = passes_of(node.way, lab, steps)
-        short, long = reads_of(node.way, lab, steps), reads_of(node.way, lab, 2 * steps)
+        steps, model = 2 * plan.steps, node.model(lab)
+        passes = passes_of(node.way, lab, model, steps)
+        short, long = reads_of(node.way, lab, model, steps), reads_of(node.way, lab, model, 2 * steps)
         per_step = (long - short) / steps
-        seen = paired(node.way.on(lab, lab.idle, steps=steps), PLAIN.on(lab, lab.idle, steps=steps), plan.idle)
+        seen = paired(node.way.on(lab, model, steps=steps), PLAIN.on(lab, model, steps=steps), plan.idle)
         added = (seen.ratio - 1.0) * seen.theirs / steps
         rows.append(
             {
@@ -507,7 +914,7 @@ def bench_hosts(lab: Lab, plan: Plan, targets: list) -> list[dict]:
             node.host.on(lab, lab.model, steps=plan.steps),
             plan.runs,
         )
-        ours, theirs = (sum(passes_of(way, lab, plan.steps)) for way in (node.way, node.host))
+        ours, theirs = (sum(passes_of(way, lab, node.model(lab), plan.steps)) for way in (node.way, node.host))
         rows.append({"name": node.name, "passes": ours, "host_passes": theirs, "time": asdict(seen)})
     return rows
 
@@ -526,7 +933,7 @@ def bench_interval(lab: Lab, plan: Plan, targets: list) -> dict:
     ours, plain, single = (
         way.on(lab, lab.model, steps=plan.steps, batch=plan.batch) for way in (INTERVAL, PLAIN, Way(cfg=1.0))
     )
-    passes, of = (sum(passes_of(way, lab, plan.steps)) for way in (INTERVAL, PLAIN))
+    passes, of = (sum(passes_of(way, lab, lab.idle, plan.steps)) for way in (INTERVAL, PLAIN))
     seen = paired(ours, plain, plan.runs)
     twice = paired(plain, single, plan.runs)
     off = seen.ratio / (passes / of) - 1.0

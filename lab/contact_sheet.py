@@ -63,9 +63,23 @@ def schedule(shape: str, **values) -> Node:
     return Node("AzimuthSchedule", {"shape": shape, **{f"shape.{name}": values[name] for name in values}})
 
 
+def dynamic(kind: str, name: str, option: str, **values) -> Node:
+    """A node whose input `name` has options with inputs of their own."""
+    return Node(kind, {name: option, **{f"{name}.{key}": values[key] for key in values}})
+
+
 def apg(threshold: float, momentum: float) -> Node:
     values = {"eta": 0.0, "norm_threshold": threshold, "momentum": momentum}
     return Node("AzimuthAPG", {"preset": "custom", **{f"preset.{name}": values[name] for name in values}})
+
+
+def pink(method: str, **inputs) -> Node:
+    """A node that keeps pink away."""
+    return Node(f"Azimuth{method}", {"negative": text("on a pink background"), **inputs})
+
+
+def skipped(choice: str, **values) -> dict:
+    return {"choice": choice, **{f"choice.{name}": values[name] for name in values}}
 
 
 ROWS = (
@@ -110,6 +124,126 @@ ROWS = (
 MORE = (
     Row("APG", f"w = {HIGH:g}, custom: threshold 5, momentum -0.5", chain=(apg(5.0, -0.5),)),
     Row("APG", f"w = {HIGH:g}, custom: no threshold, no momentum", chain=(apg(0.0, 0.0),)),
+    Row(
+        "Beta-CFG",
+        f"w = {HIGH:g}, normalised: reference 0.1, gamma 1",
+        chain=(Node("AzimuthBetaCFG", {"form": "normalised (ours)", "form.reference": 0.1, "gamma": 1.0}),),
+    ),
+    Row(
+        "Ratio-Aware Guidance",
+        "RAAG: w_max 18, alpha 12",
+        chain=(Node("AzimuthRatioAware", {"preset": "RAAG"}),),
+    ),
+    Row(
+        "Ratio-Aware Guidance",
+        f"MAMBO-G's alpha 8 at w_max = {HIGH:g}",
+        chain=(Node("AzimuthRatioAware", {"preset": "MAMBO-G", "weight": "sampler cfg"}),),
+    ),
+    Row(
+        "Scheduled CFG",
+        f"compressed into half of the steps, mean weight {LOW:g}",
+        chain=(Node("AzimuthScheduledCFG", {"scale": schedule("compressed", scale=LOW, share=0.5, exponent=1.0)}),),
+    ),
+    Row(
+        "CFG-Zero*",
+        f"w = {LOW:g}, one step of zero-init",
+        LOW,
+        chain=(Node("AzimuthCFGZeroStar", {"zero_init_steps": 1}),),
+    ),
+    Row("CFG-Zero*", f"w = {HIGH:g}, no zero-init", chain=(Node("AzimuthCFGZeroStar", {"zero_init_steps": 0}),)),
+    Row("TCFG", f"w = {LOW:g}", LOW, chain=(Node("AzimuthTangentialCFG"),)),
+    Row("TCFG", f"w = {HIGH:g}", chain=(Node("AzimuthTangentialCFG"),)),
+    Row("Rescale CFG", f"w = {HIGH:g}, phi = 0.7", chain=(Node("AzimuthRescaleCFG", {"phi": 0.7}),)),
+    Row("Rescale CFG", f"w = {HIGH:g}, phi = 1", chain=(Node("AzimuthRescaleCFG", {"phi": 1.0}),)),
+    Row("EP-CFG", f"w = {HIGH:g}, plain", chain=(Node("AzimuthEnergyPreserving"),)),
+    Row("EP-CFG", f"w = {HIGH:g}, robust", chain=(Node("AzimuthEnergyPreserving", {"mode": "robust"}),)),
+    Row(
+        "FDG",
+        f"w = {HIGH:g} for detail, {HIGH / 4:g} for the coarse part",
+        chain=(dynamic("AzimuthFrequency", "mode", "FDG", low=0.25, high=1.0),),
+    ),
+    Row(
+        "FreSca",
+        f"w = {LOW:g}, times 2 beyond 0.3 of Nyquist",
+        LOW,
+        chain=(dynamic("AzimuthFrequency", "mode", "FreSca", low=1.0, high=2.0, cutoff=0.3),),
+    ),
+    Row(
+        "Skimmed CFG",
+        f"w = {HIGH:g}, exact, down to {LOW:g}",
+        chain=(Node("AzimuthSkimmedCFG", {"skim_scale": LOW, "mode": "exact"}),),
+    ),
+    Row(
+        "Skimmed CFG",
+        f"w = {HIGH:g}, as published, {LOW:g}",
+        chain=(Node("AzimuthSkimmedCFG", {"skim_scale": LOW, "mode": "as published"}),),
+    ),
+    Row("PMC-CFG", f"w = {HIGH:g}, gamma 1.05", chain=(Node("AzimuthPMC", {"gamma": 1.05}),)),
+    Row(
+        "PMC-CFG",
+        f"w = {HIGH:g}, gamma 1.15, floor 0.1",
+        chain=(Node("AzimuthPMC", {"gamma": 1.15, "floor": 0.1}),),
+    ),
+    Row("Momentum Guidance", f"w = {LOW:g}, alpha 0.5", LOW, chain=(Node("AzimuthMomentumGuidance"),)),
+    Row("Momentum Guidance", "w = 1, alpha 1", 1.0, chain=(Node("AzimuthMomentumGuidance", {"alpha": 1.0}),)),
+    Row("History Guidance", f"w = {LOW:g}, weight 1.75", LOW, chain=(Node("AzimuthHiGS"),)),
+    Row("History Guidance", "w = 1, weight 1.75", 1.0, chain=(Node("AzimuthHiGS"),)),
+    Row("Sliding Mode Guidance", f"w = {HIGH:g}, relative gain 0.2", chain=(Node("AzimuthSMC"),)),
+    Row(
+        "Sliding Mode Guidance",
+        f"w = {HIGH:g}, relative gain 0.2, chatter-free",
+        chain=(Node("AzimuthSMC", {"chatter_free": True}),),
+    ),
+    Row("Norm Limit", f"w = {HIGH:g}, per sample", chain=(Node("AzimuthNormLimit", {"scope": "sample"}),)),
+    Row("Norm Limit", f"w = {HIGH:g}, per pixel", chain=(Node("AzimuthNormLimit", {"scope": "pixel"}),)),
+    Row("TAG", f"w = {LOW:g}, eta 1.15", LOW, chain=(Node("AzimuthTAG", {"eta": 1.15}),)),
+    Row("TAG", "w = 1, eta 1.3", 1.0, chain=(Node("AzimuthTAG", {"eta": 1.3}),)),
+    Row("Epsilon Scaling", f"w = {LOW:g}, scale 1.02", LOW, chain=(Node("AzimuthEpsilonScaling", {"scale": 1.02}),)),
+    Row("TSR", f"w = {LOW:g}, k 0.9", LOW, chain=(Node("AzimuthTSR", {"k": 0.9}),)),
+    Row("TSR", f"w = {LOW:g}, k 2", LOW, chain=(Node("AzimuthTSR", {"k": 2.0}),)),
+    Row(
+        "Negative Guidance",
+        f"w = {LOW:g}, not 'pink', weight 0.5",
+        LOW,
+        chain=(pink("NegativeGuidance", mode="not", weight=0.5),),
+    ),
+    Row(
+        "Contrastive CFG",
+        f"w = {LOW:g}, away from 'pink', tau 0.2 with the sum",
+        LOW,
+        chain=(pink("ContrastiveCFG", tau=0.2, norm="sum (paper)"),),
+    ),
+    Row(
+        "Dynamic Negative Guidance",
+        f"w = {LOW:g}, away from 'pink', weight 5, prior 0.2",
+        LOW,
+        chain=(pink("DynamicNegative", weight=5.0, prior=0.2),),
+    ),
+    Row(
+        "Safe Latent Diffusion",
+        f"w = {LOW:g}, away from 'pink', strong",
+        LOW,
+        chain=(pink("SafeLatent", preset="strong"),),
+    ),
+    Row("PAG", f"w = {LOW:g}, scale 2", LOW, (Node("AzimuthPerturbedAttention", {"scale": 2.0}),)),
+    Row("PAG", "w = 1, scale 2: no negative pass", 1.0, (Node("AzimuthPerturbedAttention", {"scale": 2.0}),)),
+    Row("SEG", f"w = {LOW:g}, scale 2", LOW, (Node("AzimuthSmoothedEnergy", {"scale": 2.0}),)),
+    Row("SEG", "w = 1, scale 2: no negative pass", 1.0, (Node("AzimuthSmoothedEnergy", {"scale": 2.0}),)),
+    Row(
+        "Skip Layer Guidance",
+        f"w = {LOW:g}, scale 1 without the middle block",
+        LOW,
+        (Node("AzimuthSkipLayer", {**skipped("fixed", blocks="middle 0"), "scale": 1.0, "end": 1.0}),),
+    ),
+    Row(
+        "Skip Layer Guidance",
+        f"w = {LOW:g}, S2: scale 0.5, one random block",
+        LOW,
+        (Node("AzimuthSkipLayer", {**skipped("random", count=1, seed=0), "scale": 0.5, "start": 0.1, "end": 0.9}),),
+    ),
+    Row("Self-Attention Guidance", f"w = {LOW:g}, scale 0.75", LOW, (Node("AzimuthSelfAttention", {"scale": 0.75}),)),
+    Row("CADS", f"w = {LOW:g}, noise 0.25", LOW, chain=(Node("AzimuthCADS", {"scale": 0.25}),)),
+    Row("CADS", f"w = {LOW:g}, noise 0.25 until time 0.3", LOW, chain=(Node("AzimuthCADS", {"tau1": 0.3}),)),
 )
 
 
@@ -213,7 +347,7 @@ class Server:
         body = {"prompt": workflow.nodes, "client_id": self.client}
         async with self.session.post(self.url + "/prompt", json=body) as reply:
             answer = await reply.json()
-        if reply.status != 200:
+        if reply.status != 200 or answer.get("node_errors"):  # the server runs what is right of a prompt
             raise Trouble(f"The server refused the {workflow.model} workflow: {refusal(answer)}")
         return answer["prompt_id"]
 

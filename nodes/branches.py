@@ -16,12 +16,12 @@ import comfy.sampler_helpers
 import comfy.samplers
 import torch
 
-from . import guiders
+from . import conditions, guiders
 from .run import Run, Step
 from .stages import Negative
 
-# In `transformer_options`: the index in a batch from which on its conditionings are further negatives.
-FIRST_OWN = "azimuth_first_own"
+# In `transformer_options`: what each of a step's conditionings is to the eyes of adapters, 0 positive and 1 negative.
+SHOWN = "azimuth_shown"
 
 # Keys that keep a conditioning from covering the whole picture at full strength.
 RESTRICTIONS = ("area", "mask", "mask_strength", "strength", "timestep_start", "timestep_end")
@@ -71,7 +71,14 @@ def open_branches(guider, run: Run) -> None:
 
 
 def as_host_conds(run: Run) -> dict[str, list]:
-    return {f"azimuth_negative_{i}": branch.conds for i, branch in enumerate(run.branches)}
+    return {f"{conditions.BRANCH}_{i}": branch.conds for i, branch in enumerate(run.branches)}
+
+
+def conds_of_step(guider, run: Run, branch: Branch) -> list[dict]:
+    """The branch's conditionings, as the condition stages of this step make them for the positive's model."""
+    if guiders.negative_model(guider) is not guider.inner_model:
+        return branch.conds
+    return conditions.changed(run, f"{conditions.BRANCH}_{run.branches.index(branch)}", branch.conds)
 
 
 def register_hooks(guider, run: Run, own: dict[str, list]) -> None:
@@ -120,14 +127,14 @@ def close_branches(run: Run) -> None:
         comfy.sampler_helpers.cleanup_additional_models(set(controls))
 
 
-def filled(branch: Branch, prediction, uncond, x, sigma):
-    """The branch's prediction, and the baseline's wherever an area, a mask, a strength or a time range leaves it out.
+def filled(branch: Branch, prediction, beside, x, sigma):
+    """The branch's prediction, and `beside` wherever an area, a mask, a strength or a time range leaves it out.
 
     There the two are the same, so the effect of the branch is exactly zero.
     """
     if not branch.restricted:
         return prediction
-    return torch.lerp(uncond, prediction, coverage(branch.conds, x, sigma).to(prediction.dtype))
+    return torch.lerp(beside, prediction, coverage(branch.conds, x, sigma).to(prediction.dtype))
 
 
 def coverage(conds: list[dict], x, sigma):
@@ -146,6 +153,10 @@ def inside(total, area):
     for dim in range(half):
         total = total.narrow(dim + 2, area[half + dim], area[dim])
     return total
+
+
+def showing(model_options: dict, shown: tuple[int, ...]) -> dict:
+    return {**model_options, "transformer_options": {**model_options.get("transformer_options", {}), SHOWN: shown}}
 
 
 class BranchHandler(comfy.context_windows.ContextHandlerABC):
@@ -184,8 +195,8 @@ class BranchHandler(comfy.context_windows.ContextHandlerABC):
             return self.real.execute(calc_cond_batch, model, conds, x_in, timestep, model_options)
         self.spent = True
         batch = [*conds, *self.conds]
-        shown = {**model_options.get("transformer_options", {}), FIRST_OWN: len(conds)}
-        options = {**model_options, "context_handler": self.real, "transformer_options": shown}
+        shown = model_options.get("transformer_options", {}).get(SHOWN, range(len(conds)))
+        options = {**showing(model_options, (*shown, *(1 for _ in self.conds))), "context_handler": self.real}
         if self.real_wants(model, batch, x_in, timestep, options):
             out = self.real.execute(calc_cond_batch, model, batch, x_in, timestep, options)
         else:

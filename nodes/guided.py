@@ -1,4 +1,4 @@
-"""The guided prediction of a step: baseline, combine and correct, on the raw predictions, in x0 space."""
+"""The guided prediction of a step: baseline, combine, add and correct, on the raw predictions, in x0 space."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import comfy.utils
 import torch
 
 from ..guidance import finite_per_sample, select_per_sample
-from . import branches, run, stages
-from .stages import Moment
+from . import branches, run, stages, weak
+from .stages import Moment, Unfit
 
 
 def guide(args: dict) -> torch.Tensor:
@@ -18,17 +18,18 @@ def guide(args: dict) -> torch.Tensor:
     this = args["model_options"].get(run.OPTION)
     if this is None:
         return args["denoised"]
-    note_non_finite(args, this)
+    note_non_finite(args, this, args["denoised"], *this.predictions)
     if this.neutral:
         return args["denoised"]
+    this.calls += 1
     moment = moment_of(args, this)
     guided = args["denoised"] if moment.uncond is None else combine(args, this, moment)
-    return correct(this, moment, guided)
+    return correct(this, moment, add_terms(args, this, moment, guided))
 
 
-def note_non_finite(args: dict, this: run.Run) -> None:
+def note_non_finite(args: dict, this: run.Run, *predictions: torch.Tensor) -> None:
     """Keep, on the device, whether anything that the model predicted is not finite; it is read after the run."""
-    finite = [finite_per_sample(prediction).all() for prediction in (args["denoised"], *this.predictions)]
+    finite = [finite_per_sample(prediction).all() for prediction in predictions]
     this.non_finite.append((args["sigma"].flatten()[0].float(), ~torch.stack(finite).all()))
 
 
@@ -44,6 +45,8 @@ def moment_of(args: dict, this: run.Run) -> Moment:
         kind=this.kind,
         sigmas=this.sigmas,
         scale=args["cond_scale"],
+        from_noise=this.from_noise,
+        progress=this.step.progress,
     )
 
 
@@ -68,7 +71,10 @@ def negatives(args: dict, this: run.Run, moment: Moment) -> tuple[Moment, list[t
         warn_not_evaluated(args, this)
         return moment, []
     found = [
-        (branch.stage, branches.filled(branch, prediction, moment.uncond, moment.x, moment.sigma))
+        (
+            branch.stage,
+            branches.filled(branch, prediction, getattr(moment, branch.stage.beside), moment.x, moment.sigma),
+        )
         for (branch, _), prediction in zip(this.active, this.predictions, strict=True)
     ]
     for stage, prediction in found:
@@ -130,8 +136,32 @@ def name(function) -> str:
     return getattr(function, "__qualname__", type(function).__name__).split(".")[0]
 
 
+def add_terms(args: dict, this: run.Run, moment: Moment, guided: torch.Tensor) -> torch.Tensor:
+    """The combined result with every term that counts, each of which costs a pass."""
+    for stage in this.counting(stages.Add, this.step, moment.scale):
+        if args["cond"] is None:
+            this.say(
+                f"{stage.node} has no effect at weights of 1 under the {this.guider.name}, which then makes no "
+                f"prediction of what it contrasts; raise one of them.",
+                logging.WARNING,
+            )
+            continue
+        try:
+            seen = this.terms[stage](args, this, moment)
+        except Unfit as reason:
+            weak.leave_out(this, stage, reason)
+            continue
+        note_non_finite(args, this, seen.other)
+        finite = finite_per_sample(seen.cond) & finite_per_sample(seen.other)
+        ours = apply(this, stage, stage.rule, dataclasses.replace(seen, guided=guided))
+        guided = select_per_sample(finite, ours, guided)
+    return guided
+
+
 def correct(this: run.Run, moment: Moment, guided: torch.Tensor) -> torch.Tensor:
     for stage in this.counting(stages.Correct, this.step, moment.scale):
+        if stage.needs_pair and moment.uncond is None:
+            continue
         ours = apply(this, stage, stage.rule, dataclasses.replace(moment, guided=guided))
         guided = mixed(guided, ours, stage.strength)
     return guided

@@ -21,6 +21,7 @@ class GuiderKind:
     contrasted  key in `guider.conds` of the conditioning that is contrasted with the baseline and can stand in for it;
                 None where the guider cannot use one for the other
     corrects    whether post-CFG functions run at weight 1 too
+    one_model   whether the model of the positive makes the baseline's prediction too
     """
 
     name: str
@@ -30,6 +31,7 @@ class GuiderKind:
     steered: str = ""
     contrasted: str | None = "positive"
     corrects: bool = True
+    one_model: bool = True
 
 
 GUIDERS = (
@@ -64,6 +66,7 @@ GUIDERS = (
         steered="cfg; at weight 1 the host skips every post-CFG function together with the negative model",
         contrasted=None,
         corrects=False,
+        one_model=False,
     ),
     GuiderKind(
         "Basic Guider",
@@ -73,6 +76,7 @@ GUIDERS = (
     ),
     GuiderKind("CFG Guider", lambda guider: True, weight="cfg", baseline="negative"),
 )
+BASIC, PLAIN = GUIDERS[-2:]
 
 
 def kind_of(guider) -> GuiderKind:

@@ -27,6 +27,12 @@ def model_output() -> io.Model.Output:
     return io.Model.Output(display_name="model", tooltip="The MODEL with this stage added; connect it to any sampler.")
 
 
+def negative_input(what: str) -> io.Conditioning.Input:
+    return io.Conditioning.Input(
+        "negative", tooltip=f"{what}. From CLIP Text Encode; the text of the sampler's negative = no effect."
+    )
+
+
 def number(name: str, *, default: float, low: float, high: float, step: float, tooltip: str, **more):
     """A float that also takes a SCHEDULE in the same slot."""
     widget = io.Float.Input(
@@ -35,9 +41,12 @@ def number(name: str, *, default: float, low: float, high: float, step: float, t
     return io.MultiType.Input(widget, types=[ScheduleType], advanced=more.get("advanced"))
 
 
-def plain_float(name: str, default: float, low: float, high: float, step: float, tooltip: str) -> io.Float.Input:
+def plain_float(
+    name: str, default: float, low: float, high: float, step: float, tooltip: str, **more
+) -> io.Float.Input:
     """A float without a socket for a SCHEDULE."""
-    return io.Float.Input(name, default=default, min=low, max=high, step=step, round=min(step, 0.001), tooltip=tooltip)
+    more = {"round": min(step, 0.001), **more}
+    return io.Float.Input(name, default=default, min=low, max=high, step=step, tooltip=tooltip, **more)
 
 
 def progress(name: str, default: float, tooltip: str) -> io.Float.Input:
@@ -60,6 +69,29 @@ def window_inputs(what: str) -> list:
     ]
 
 
+def level_inputs(what: str, t_min: float, t_max: float) -> list[io.Float.Input]:
+    """A range of noise levels, which is that of the paper where a run's progress is not."""
+    levels = "sigma of flow models, sigma/(1 + sigma) of others"
+    return [
+        plain_float(
+            "t_min",
+            t_min,
+            0.0,
+            1.0,
+            0.05,
+            f"Noise level ({levels}) below which {what} rests: 0.3 to 0.5. 0 = to the last step.",
+        ),
+        plain_float(
+            "t_max",
+            t_max,
+            0.0,
+            1.0,
+            0.05,
+            f"Noise level ({levels}) above which {what} rests: 0.9 to 1. 1 = from the first step.",
+        ),
+    ]
+
+
 def strength_input(symbol: str = "The share of this rule in the result") -> io.Float.Input:
     return io.Float.Input(
         "strength",
@@ -72,6 +104,42 @@ def strength_input(symbol: str = "The share of this rule in the result") -> io.F
     )
 
 
+def term_scale(default: float, useful: str):
+    """The scale of an added term."""
+    return number(
+        "scale",
+        default=default,
+        low=0.0,
+        high=100.0,
+        step=0.1,
+        tooltip=f"s, the weight of the added term: {useful}. A number or a Guidance Schedule. 0 = off, and costs "
+        "nothing.",
+    )
+
+
+def blocks_input(default: str, useful: str) -> io.String.Input:
+    """The blocks of the network that a weaker model is made of."""
+    return io.String.Input(
+        "blocks",
+        default=default,
+        tooltip=f"The blocks that are changed: {useful}. Transformers (SD3, Flux, video): 7-9, single 3. UNets (SD1.5, "
+        "SDXL): middle 0, input 4, 5. scale 0 switches it off.",
+    )
+
+
+def rescale_input() -> io.Float.Input:
+    return io.Float.Input(
+        "rescale",
+        default=0.0,
+        min=0.0,
+        max=1.0,
+        step=0.05,
+        round=0.001,
+        tooltip="How far the contrast is brought back to that of the positive: 0.7 where a high scale burns. 0 = off.",
+        advanced=True,
+    )
+
+
 def finite_float(node: str, name: str, value, low: float, high: float) -> float:
     """The value as a float within [low, high]. Raises ValueError with a sentence that names node, input and remedy."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
@@ -79,6 +147,21 @@ def finite_float(node: str, name: str, value, low: float, high: float) -> float:
     if not low <= value <= high:
         raise ValueError(f"{node}, input {name}: {value:g} is out of range; use a number from {low:g} to {high:g}.")
     return float(value)
+
+
+def whole_number(node: str, name: str, value, low: int, high: int) -> int:
+    """The value as an int within [low, high]. Raises ValueError with a sentence that names node, input and remedy."""
+    number = finite_float(node, name, value, low, high)
+    if not number.is_integer():
+        raise ValueError(f"{node}, input {name}: got {value!r}; use a whole number from {low} to {high}.")
+    return int(number)
+
+
+def whole(node: str, name: str, value, low: int, high: int) -> int:
+    """The value as an int within [low, high]. Raises ValueError with a sentence that names node, input and remedy."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"{node}, input {name}: got {value!r}; connect or type a whole number.")
+    return int(finite_float(node, name, value, low, high))
 
 
 def floats(node: str, fields: list[io.Float.Input], values: dict) -> dict[str, float]:
@@ -119,6 +202,13 @@ def as_schedule(node: str, name: str, value, low: float, high: float):
     return Constant(finite_float(node, name, value, low, high))
 
 
+def conditioning(node: str, name: str, value: list) -> list:
+    """Raises ValueError for an empty one, which the host would take for no prompt at all."""
+    if not value:
+        raise ValueError(f"{node}, input {name}: the conditioning is empty; connect a CLIP Text Encode.")
+    return value
+
+
 def choice(node: str, name: str, value, options) -> str:
     """An option that may have come through a link. Raises ValueError, naming node, input and the options."""
     if value not in options:
@@ -135,6 +225,23 @@ def as_window(node: str, start, end) -> Window:
             f"smaller than end."
         )
     return window
+
+
+def as_levels(node: str, t_min, t_max) -> tuple[float, float]:
+    """Raises ValueError if t_min or t_max is not a number in [0, 1], or t_min is not below t_max."""
+    low, high = finite_float(node, "t_min", t_min, 0.0, 1.0), finite_float(node, "t_max", t_max, 0.0, 1.0)
+    if low >= high:
+        raise ValueError(f"{node}, input t_min: {low:g} is not below t_max, {high:g}; make t_min smaller than t_max.")
+    return low, high
+
+
+def validate_levels(node: str, t_min, t_max) -> bool | str:
+    """As `validate_window`, for noise levels."""
+    try:
+        as_levels(node, 0.0 if t_min is None else t_min, 1.0 if t_max is None else t_max)
+    except ValueError as error:
+        return str(error)
+    return True
 
 
 def validate_window(node: str, start, end) -> bool | str:

@@ -13,6 +13,10 @@ def composed(m):
     return negative_terms(m.uncond, [m.other], weights=[m.value])
 
 
+def negated(m):
+    return negative_terms(m.uncond, [m.other], weights=[m.scale * m.value])
+
+
 def perpendicular(m):
     return perp_terms(m.cond, m.uncond, [m.other], weights=[m.scale * m.value])
 
@@ -23,6 +27,7 @@ def partial(m):
 
 MODES = {
     "compose": {"term": composed},
+    "not": {"term": negated},
     "perpendicular": {"term": perpendicular},
     "partial": {"baseline": partial},
 }
@@ -37,7 +42,14 @@ class NegativeGuidance(io.ComfyNode):
             category=inputs.CATEGORY,
             description="Adds one further negative with its own weight and window, next to the sampler's negative. "
             "Chain the node for more.",
-            search_aliases=["negative prompt", "perp-neg", "composable", "delayed negative", "multiple negatives"],
+            search_aliases=[
+                "negative prompt",
+                "perp-neg",
+                "composable",
+                "NOT",
+                "delayed negative",
+                "multiple negatives",
+            ],
             inputs=[
                 inputs.model_input(),
                 io.Conditioning.Input(
@@ -49,9 +61,10 @@ class NegativeGuidance(io.ComfyNode):
                     "mode",
                     options=list(MODES),
                     default="perpendicular",
-                    tooltip="compose: - weight (D_n - D_u), can fight the prompt (arXiv 2206.01714). perpendicular: "
-                    "only its part that leaves the prompt alone, - w weight perp(D_n - D_u) (Perp-Neg, "
-                    "arXiv 2304.04968). partial: takes this share of the sampler's negative's place.",
+                    tooltip="compose: - weight (D_n - D_u), can fight the prompt (arXiv 2206.01714). not: the same, "
+                    "as strong as the prompt, - w weight (D_n - D_u). perpendicular: only its part that leaves the "
+                    "prompt alone, - w weight perp(D_n - D_u) (Perp-Neg, arXiv 2304.04968). partial: takes this share "
+                    "of the sampler's negative's place.",
                 ),
                 inputs.number(
                     "weight",
@@ -59,8 +72,8 @@ class NegativeGuidance(io.ComfyNode):
                     low=0.0,
                     high=20.0,
                     step=0.05,
-                    tooltip="compose: w_n, on the scale of a cfg, 1 to 4. perpendicular: b, 0.5 to 1.5. partial: "
-                    "nu, 0 to 1. A number or a Guidance Schedule. 0 = off, and costs nothing.",
+                    tooltip="compose: w_n, on the scale of a cfg, 1 to 4. not: a share of w, 0.3 to 1. perpendicular: "
+                    "b, 0.5 to 1.5. partial: nu, 0 to 1. A number or a Guidance Schedule. 0 = off, and costs nothing.",
                 ),
                 *inputs.window_inputs("this negative"),
             ],
@@ -73,8 +86,6 @@ class NegativeGuidance(io.ComfyNode):
 
     @classmethod
     def execute(cls, model, negative, mode, weight, start, end) -> io.NodeOutput:
-        if not negative:
-            raise ValueError(f"{NAME}, input negative: the conditioning is empty; connect a CLIP Text Encode.")
         functions = MODES[inputs.choice(NAME, "mode", mode, MODES)]
         high = 1.0 if "baseline" in functions else 20.0
         stage = Negative(
@@ -82,7 +93,7 @@ class NegativeGuidance(io.ComfyNode):
             inputs.as_schedule(NAME, "weight", weight, 0.0, high),
             "weight",
             inputs.as_window(NAME, start, end),
-            conditioning=negative,
+            conditioning=inputs.conditioning(NAME, "negative", negative),
             mode=mode,
             **functions,
         )

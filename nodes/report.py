@@ -4,24 +4,35 @@ import comfy.samplers
 from comfy_api.latest import io
 from server import PromptServer
 
-from . import guiders, inputs, pipeline, stages
+from . import guiders, inputs, pipeline, stages, weak
 from .run import Run
 
 NAME = "Guidance Report"
 
 HEADINGS = {
+    stages.Condition: "Conditioning",
+    stages.Pair: "Pair, at cfg 1",
     stages.Negative: "Further negatives",
     stages.Baseline: "Baseline",
     stages.Weight: "Weight",
     stages.Combine: "Combine rule",
+    stages.Add: "Added term",
     stages.Correct: "Correction",
 }
 
 
-def stage_lines(own) -> list[str]:
+def fate(model, stage) -> str:
+    """What keeps a stage from acting on this model, whatever the run."""
+    if not isinstance(stage, (stages.Condition, stages.Pair)):
+        return ""
+    why = stage.obstacle(model.model, [])
+    return f" (no effect {why})" if why else ""
+
+
+def stage_lines(model) -> list[str]:
     lines = []
     for kind, heading in HEADINGS.items():
-        found = [str(stage) for stage in own if isinstance(stage, kind)]
+        found = [f"{stage}{fate(model, stage)}" for stage in stages.of(model) if isinstance(stage, kind)]
         lines += [f"{heading}:", *(f"  - {line}" for line in found)] if found else []
     return lines
 
@@ -50,14 +61,21 @@ def run_lines(model, cfg: float, sigmas) -> list[str]:
     """The weight of every step, for a plain euler run over these sigmas."""
     if len(sigmas) < 2:
         return ["No steps: the sigmas hold fewer than two values"]
-    kind = pipeline.model_kind(model)
-    run = Run.open(
-        stages.of(model), tuple(sigmas.tolist()), kind, guiders.GUIDERS[-1], comfy.samplers.ksampler("euler")
-    )
+    levels = tuple(sigmas.tolist())
+    kind, from_noise = pipeline.model_kind(model), pipeline.starts_from_noise(model, levels)
+    sampler = comfy.samplers.ksampler("euler")
+    own = tuple(s for s in stages.of(model) if not fate(model, s) and (cfg == 1.0 or not isinstance(s, stages.Pair)))
+    run = Run.open(own, levels, kind, guiders.PLAIN, sampler, from_noise=from_noise)
+    run.before, own = cfg, run.stages
+    weak.open_terms(model, run)
+    idle = ", ".join(dict.fromkeys(stage.node for stage in own if stage not in run.stages))
     scales = run.scales(cfg)
-    passes = sum(2 if scale != 1.0 else 1 for scale in scales)
+    pairs = [scale != 1.0 or run.makes_pair(step) for scale, step in zip(scales, run.steps, strict=True)]
+    terms = [run.counting(stages.Add, step, scale) for step, scale in zip(run.steps, scales, strict=True)]
+    passes = len(pairs) + sum(pairs) + sum(map(len, terms))
     weights = " ".join(f"{scale:.4g}" for scale in scales)
     return [
+        *([f"No effect on this model: {idle}"] if idle else []),
         f"Weights over {len(scales)} steps (euler, cfg {cfg:g}): {weights}",
         f"Passes: {passes} in place of {2 * len(scales)}, further negatives not counted",
     ]
@@ -66,7 +84,7 @@ def run_lines(model, cfg: float, sigmas) -> list[str]:
 def report(model, cfg: float, sigmas=None) -> str:
     own = stages.of(model)
     lines = [f"Model: {'flow' if pipeline.model_kind(model) == 'flow' else 'eps, v or EDM'}"]
-    lines += stage_lines(own) or ["No Azimuth stage: plain CFG"]
+    lines += stage_lines(model) or ["No Azimuth stage: plain CFG"]
     if not any(isinstance(stage, stages.Weight) for stage in own):
         lines.append("Weight: the sampler's cfg")
     if not any(isinstance(stage, stages.Combine) for stage in own):

@@ -20,6 +20,21 @@ OPTION = "azimuth_run"
 # A second evaluation of a step comes back with a rounded sigma; the host itself compares with 1e-4.
 SIGMA_TOLERANCE = 1e-5
 
+# How the names of samplers begin that reuse the predictions of earlier steps. The host's uni_pc calls itself unipc.
+MULTISTEP = (
+    "deis",
+    "dpmpp_2m",
+    "dpmpp_3m",
+    "er_sde",
+    "gradient_estimation",
+    "ipndm",
+    "lms",
+    "res_multistep",
+    "sa_solver",
+    "uni_pc",
+    "unipc",
+)
+
 
 @dataclass(frozen=True)
 class Step:
@@ -64,11 +79,17 @@ class Run:
     guider: guiders.GuiderKind
     sampler: object
     latent_shapes: list
+    from_noise: bool = False  # whether it begins at the model's largest sigma
+    pair: stages.Pair | None = None  # where it can act in this run
+    seed: int = 0
     active: list = field(default_factory=list)
     schedules: dict = field(default_factory=dict)
     memories: dict = field(default_factory=dict)
     branches: list = field(default_factory=list)
     predictions: list = field(default_factory=list)
+    terms: dict = field(default_factory=dict)
+    seconds: list = field(default_factory=list)
+    calls: int = 0
     step: Step | None = None
     before: float | None = None  # the weight that the guider came with
     neutral: bool = False
@@ -77,15 +98,18 @@ class Run:
     said: set = field(default_factory=set)
 
     @classmethod
-    def open(cls, model_stages, sigmas, kind: str, guider: guiders.GuiderKind, sampler, latent_shapes=()) -> Run:
+    def open(
+        cls, model_stages, sigmas, kind: str, guider: guiders.GuiderKind, sampler, latent_shapes=(), from_noise=False
+    ) -> Run:
         """Fit every stage to this run's sigmas. Raises ValueError, naming node and input, where one does not fit."""
-        run = cls(model_stages, sigmas, kind, guider, sampler, latent_shapes)
+        run = cls(model_stages, sigmas, kind, guider, sampler, latent_shapes, from_noise)
+        run.pair = next(iter(run.of(stages.Pair)), None)
         for stage in model_stages:
             try:
                 run.schedules[stage] = stage.schedule.for_run(sigmas, kind)
             except ValueError as error:
                 raise ValueError(f"{stage.node}, input {stage.input}: {error}") from error
-        for stage in run.of(stages.Weight):
+        for stage in model_stages:
             if stage.check:
                 stage.check(run)
         run.step = step_at(sigmas, 0)
@@ -115,17 +139,34 @@ class Run:
     def steps(self) -> list[Step]:
         return [step_at(self.sigmas, i) for i in range(len(self.sigmas) - 1)]
 
-    def ever_counts(self, stage: stages.Stage, before: float) -> bool:
-        """Whether a stage does something at any step of the run; `before` is the sampler's own weight."""
+    def ever_counts(self, stage: stages.Stage, before: float | None) -> bool:
+        """Whether a stage does something at any step of the run; `before` is the sampler's own weight, if any."""
         return any(stage.counts(self, step, self.scale_at(step, before)) for step in self.steps)
 
-    def is_neutral(self, before: float) -> bool:
-        """Whether no stage does anything at any step, so that the host's own results can stand untouched."""
+    def is_neutral(self, before: float | None) -> bool:
+        """Whether no stage does anything at any step, so that the host's own results can stand untouched.
+
+        Without a weight there is no negative, and only what needs none can act.
+        """
+        if before is None:
+            alone = self.of(stages.Condition) + self.of(stages.Add) + self.of(stages.Correct)
+            return not any(self.ever_counts(stage, before) for stage in alone)
         unchanged = all(scale == before for scale in self.scales(before))
         return unchanged and not any(self.ever_counts(stage, before) for stage in self.stages)
 
-    def scale_at(self, step: Step, scale: float) -> float:
-        """The weight of a step, from the sampler's own."""
+    def makes_pair(self, step: Step) -> bool:
+        """Whether two passes of the positive are made at a step in place of a positive and a negative one."""
+        return self.pair is not None and self.pair.counts(self, step, 1.0)
+
+    def scale_at(self, step: Step, scale: float | None) -> float:
+        """The weight of a step, from the sampler's own; 1 without one."""
+        if scale is None:
+            return 1.0
+        """The weight of a step, from the sampler's own, or from that of the pair; 1 where a run's pair is not made."""
+        if self.pair:
+            if not self.makes_pair(step):
+                return 1.0
+            scale = self.pair.value(self, step)
         for stage in self.of(stages.Weight):
             scale = stage.rule(self, step, stage.value(self, step), scale)
         return 1.0 if math.isclose(scale, 1.0, rel_tol=1e-6) else scale
@@ -140,10 +181,19 @@ class Run:
             logger.log(level, sentence)
 
     @property
+    def batch(self) -> int:
+        return self.latent_shapes[0][0]
+
+    @property
     def sampler_name(self) -> str:
         """The host's name of the sampler: `euler`, `dpmpp_2m`, ..."""
         function = getattr(self.sampler, "sampler_function", None)
         return getattr(function, "__name__", type(self.sampler).__name__).removeprefix("sample_")
+
+    @property
+    def is_multistep(self) -> bool:
+        """Whether the sampler itself remembers predictions from step to step."""
+        return self.sampler_name.startswith(MULTISTEP)
 
     @property
     def sampler_options(self) -> dict:

@@ -10,7 +10,20 @@ from dataclasses import dataclass
 from comfy_api.input import CurveInput, LinearCurve
 from comfy_api.latest import io
 
-from ..guidance import Beta, Constant, Cosine, Curve, Interval, Linear, Power, SigmaInterval, Steps, Triangle
+from ..guidance import (
+    Beta,
+    Compressed,
+    Constant,
+    Cosine,
+    Curve,
+    Exponential,
+    Interval,
+    Linear,
+    Power,
+    SigmaInterval,
+    Steps,
+    Triangle,
+)
 from . import inputs
 
 NAME = "Guidance Schedule"
@@ -139,6 +152,43 @@ SHAPES = (
         lambda v: Beta(v["scale"], v["a"], v["b"], v["floor"]),
     ),
     Shape(
+        "exponential",
+        [
+            weight("scale", 5.0, "w0, the weight at pure noise (C2FG, arXiv 2603.08155): 3 to 6 for SD and SDXL."),
+            positive(
+                "rate",
+                0.5,
+                0.0,
+                4.0,
+                "lambda: the weight ends exp(lambda) times higher, 1.6 times at 0.5. 0.2 to 0.8. 0 = a constant.",
+            ),
+        ],
+        lambda v: Exponential(v["scale"], v["rate"]),
+    ),
+    Shape(
+        "compressed",
+        [
+            weight(
+                "scale", 4.0, "w, the mean over the run, which is kept (Compress Guidance, arXiv 2408.11194): 3 to 5."
+            ),
+            positive(
+                "share",
+                0.5,
+                0.05,
+                1.0,
+                "|G|/T, the part of the steps that is guided, at a weight so much higher: 0.4 to 0.7. 1 = all of them.",
+            ),
+            positive(
+                "exponent",
+                1.0,
+                0.1,
+                10.0,
+                "k: 1 spreads the guided steps evenly, 1.5 to 3 puts more of them first. share 1 and k 1 = a constant.",
+            ),
+        ],
+        lambda v: Compressed(v["scale"], v["share"], v["exponent"]),
+    ),
+    Shape(
         "curve",
         [
             io.Curve.Input(
@@ -205,6 +255,9 @@ class GuidanceSchedule(io.ComfyNode):
                 "dynamic cfg",
                 "curve",
                 "sigma interval",
+                "C2FG",
+                "compress guidance",
+                "cfg truncation",
                 "weight schedule",
             ],
             inputs=[

@@ -27,8 +27,9 @@ class Moment:
 
     uncond   what the positive is contrasted with; None where no negative pass was made
     sigma    (B,), of the call; kind is "ve" or "flow"
-    sigmas   those of the run's steps, on the host: N + 1 numbers
+    sigmas   those of the run's steps, on the host: N + 1 numbers; from_noise: whether they begin at the model's largest
     scale    the weight of the step; value: the stage's own number
+    progress 0 at the first step of the run, 1 at the last; for stages that remember
     other    a prediction beside the two: a further negative's, or a weaker model's
     guided   what the stages before have made of it
     memory   what the stage kept from earlier steps of the run
@@ -41,6 +42,8 @@ class Moment:
     kind: str
     sigmas: tuple[float, ...]
     scale: float
+    from_noise: bool = False
+    progress: float = 0.0
     value: float = 0.0
     other: Tensor | None = None
     guided: Tensor | None = None
@@ -83,7 +86,7 @@ class Window:
 class Stage:
     """What every stage has: the display name of its node, and its number as a schedule with the input's name.
 
-    `remembers` is True if its rule keeps something from step to step.
+    `remembers` is True if its rule keeps something from step to step. `check(run)` says what only a run can know.
     """
 
     node: str
@@ -91,6 +94,7 @@ class Stage:
     input: str
     window: Window = Window()
     remembers: bool = False
+    check: Callable[[Run], None] | None = None
 
     @property
     def constant(self) -> bool:
@@ -106,14 +110,58 @@ class Stage:
 
 
 @dataclass(frozen=True, eq=False)
+class Condition(Stage):
+    """What is a pass conditioned with, this step? `rule(run, place, cond, value)` returns one of the host's processed
+    conditionings as it is to be, in a copy, or itself. `place` is the key of its list and its index there.
+
+    `off(step, value)` is True where the rule changes nothing; `steady` is False if it changes by itself from step to
+    step. `obstacle(model, positive)` is empty, or says in the words that follow the node's name why the stage can not
+    act on a model with a positive conditioning.
+    """
+
+    rule: Callable[[Run, tuple[str, int], dict, float], dict] = None
+    off: Callable[[Step, float], bool] = lambda step, value: False
+    obstacle: Callable[[object, list], str] = lambda model, positive: ""
+    steady: bool = True
+    words: str = ""
+
+    @property
+    def constant(self) -> bool:
+        return super().constant and self.steady
+
+    def counts(self, run: Run, step: Step, scale: float) -> bool:
+        return step.progress in self.window and not self.off(step, self.value(run, step))
+
+    def __str__(self) -> str:
+        return f"{self.node}: {self.words.format(self.schedule)}{self.window}"
+
+
+@dataclass(frozen=True, eq=False)
+class Pair(Stage):
+    """From which two passes come cond and uncond, where the sampler makes no negative pass? From the positive's, as
+    `first(cond)` and `second(cond)` return a processed conditioning: `split(prediction, prediction)` is the pair. The
+    stage's value is the weight, unless a weight stage sets another. `obstacle` is as of `Condition`."""
+
+    first: Callable[[dict], dict] = None
+    second: Callable[[dict], dict] = None
+    split: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] = None
+    obstacle: Callable[[object, list], str] = lambda model, positive: ""
+    words: str = ""
+
+    def counts(self, run: Run, step: Step, scale: float) -> bool:
+        return run.pair is self and step.progress in self.window
+
+    def __str__(self) -> str:
+        return f"{self.node}: {self.words.format(self.schedule)}{self.window}"
+
+
+@dataclass(frozen=True, eq=False)
 class Weight(Stage):
     """How strongly, this step? `rule(run, step, value, scale)` returns the new scale from the stage's own number and
-    the scale before it. A stage with a `unit` of its own cannot share a MODEL with another weight. `check(run)` says
-    what only a run can know."""
+    the scale before it. A stage with a `unit` of its own cannot share a MODEL with another weight."""
 
     rule: Callable[[Run, Step, float, float], float] = None
     unit: str = ""
-    check: Callable[[Run], None] = None
     outside: str = ""
 
     @property
@@ -129,19 +177,27 @@ class Negative(Stage):
     """One further conditioning, evaluated beside the main negative whenever its weight is not zero.
 
     Either `baseline` changes what the positive is contrasted with, or `term` is added to the result of the combine
-    rule. Both find the prediction as `other` and the weight as `value`.
+    rule. Both find the prediction as `other` and the weight as `value`. Outside its area or mask the prediction is
+    that of `beside`, a field of `Moment`. `remark(run)` says once what a user should know of a run.
     """
 
     conditioning: list = field(default=None, repr=False)
     baseline: Rule | None = None
     term: Rule | None = None
     mode: str = ""
+    beside: str = "uncond"
+    remark: Callable[[Run], None] | None = None
 
     def counts(self, run: Run, step: Step, scale: float) -> bool:
         return step.progress in self.window and self.value(run, step) != 0.0
 
     def __str__(self) -> str:
         return f"{self.node}: {self.mode}, weight {self.schedule}{self.window}"
+
+
+def at_one(scale: float, value: float) -> bool:
+    """For `Blended.off`: the rule changes nothing where the stage's own number is 1."""
+    return value == 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,6 +230,31 @@ class Combine(Blended):
     """By what rule do cond and uncond become one? Where it is off, by plain CFG."""
 
 
+class Unfit(Exception):
+    """Why a stage can do nothing in this run, in words that go on from `has no effect: `."""
+
+
+@dataclass(frozen=True, eq=False)
+class Add(Stage):
+    """What else pulls? The rule adds a term to the combined result, which it finds as `guided`.
+
+    `open(model, run)` returns, for one run, the function `weakened(args, run, moment)` that has a weaker model predict
+    what the term is made of, in a pass of its own: the moment with that as `other`. Both raise Unfit where the MODEL
+    can have no such term.
+    """
+
+    rule: Rule = None
+    open: Callable[[object, Run], Callable[[dict, Run, Moment], Moment]] = None
+    off: bool = False
+    words: str = ""
+
+    def counts(self, run: Run, step: Step, scale: float) -> bool:
+        return not self.off and step.progress in self.window and self.value(run, step) != 0.0
+
+    def __str__(self) -> str:
+        return f"{self.node}: scale {self.schedule}{self.words}{self.window}"
+
+
 # The order of corrections, whatever the wiring: a history is kept of the limited result, the part along x is amplified
 # after that, and the scale of the noise comes last.
 LIMIT, HISTORY, TANGENT, SCALE = range(4)
@@ -181,12 +262,16 @@ LIMIT, HISTORY, TANGENT, SCALE = range(4)
 
 @dataclass(frozen=True, eq=False)
 class Correct(Blended):
-    """Is the result still an image? The rule finds it as `guided` and returns the corrected one."""
+    """Is the result still an image? The rule finds it as `guided` and returns the corrected one.
+
+    `needs_pair` is True if it compares the result with the positive: without a negative pass there is nothing to do.
+    """
 
     phase: int = LIMIT
+    needs_pair: bool = False
 
 
-ORDER = (Negative, Baseline, Weight, Combine, Correct)
+ORDER = (Condition, Pair, Negative, Baseline, Weight, Combine, Add, Correct)
 
 
 def of(carrier) -> tuple[Stage, ...]:
@@ -202,6 +287,16 @@ def refuse_conflict(stages: tuple[Stage, ...], new: Stage) -> None:
             raise ValueError(
                 f"{new.node}: the MODEL already carries {old.node}, and a step has one combine rule only; "
                 f"remove or bypass one of the two nodes."
+            )
+        if isinstance(old, Correct) and isinstance(new, Correct) and old.phase == new.phase == HISTORY:
+            raise ValueError(
+                f"{new.node}: the MODEL already carries {old.node}, and both push the result away from its past; "
+                f"remove or bypass one of the two nodes."
+            )
+        if isinstance(old, Pair) and isinstance(new, Pair):
+            raise ValueError(
+                f"{new.node}: the MODEL already carries {old.node}, and a step has one pair only; remove or bypass one "
+                f"of the two nodes."
             )
         if isinstance(old, Weight) and isinstance(new, Weight) and (old.unit or new.unit):
             raise ValueError(

@@ -32,7 +32,9 @@ FILES = {  # for each loader its widget and the folder of its files
 HUB = "https://huggingface.co/{}/resolve/main/{}"
 WHERE = {  # where the front-end offers to fetch a file from
     "sd_xl_base_1.0.safetensors": ("stabilityai/stable-diffusion-xl-base-1.0", ""),
+    "sd_xl_base_0.9.safetensors": ("stabilityai/stable-diffusion-xl-base-0.9", ""),
     "sd3.5_large_fp8_scaled.safetensors": ("Comfy-Org/stable-diffusion-3.5-fp8", ""),
+    "flux1-dev-fp8.safetensors": ("Comfy-Org/flux1-dev", ""),
     "Chroma1-HD-fp8mixed.safetensors": ("Comfy-Org/Chroma1-HD_repackaged", "split_files/diffusion_models/"),
     "t5xxl_fp8_e4m3fn_scaled.safetensors": ("comfyanonymous/flux_text_encoders", ""),
     "ae.safetensors": ("Comfy-Org/Lumina_Image_2.0_Repackaged", "split_files/vae/"),
@@ -409,6 +411,24 @@ def two_passes() -> Recipe:
     )
 
 
+def autoguided() -> Recipe:
+    load, weaker = checkpoint("sd_xl_base_1.0.safetensors"), checkpoint("sd_xl_base_0.9.safetensors")
+    model = azimuth("Autoguidance", load, weak_model=weaker, scale=0.8)
+    sampler = ksampler(
+        model,
+        text(load.out(1), "a cabinet of curiosities, shells and minerals, museum photograph", "Positive prompt"),
+        text(load.out(1), "blurry, low quality", "Negative prompt"),
+        Node("EmptyLatentImage", {"width": 1024, "height": 1024, "batch_size": 1}),
+        cfg=3.0,
+    )
+    return Recipe(
+        "Autoguidance",
+        "A worse model of the same family answers the same prompt, and the picture moves away from what it gets wrong. "
+        "Use an earlier or smaller model of yours as the weaker one, and lower cfg.",
+        (saved(sampler, load.out(2)),),
+    )
+
+
 def chroma() -> Recipe:
     unet = Node(
         "UNETLoader",
@@ -598,6 +618,261 @@ RECIPES = {
         "a hot air balloon festival above a valley at dawn, colourful fabric, photograph",
         cfg=12.0,
     ),
+    "beta_cfg": lambda: picture(
+        "Beta-CFG",
+        "The update is divided by its own norm and the weight rises and falls over the run, so no step is pushed much "
+        "harder than another. If the picture is soft, raise reference; if it is burnt, lower it.",
+        lambda load: azimuth("BetaCFG", load, form="normalised (ours)"),
+        "a blue tit on a mossy branch in the rain, shallow depth of field, wildlife photograph",
+        cfg=7.0,
+    ),
+    "ratio_aware_guidance": lambda: picture(
+        "Ratio-Aware Guidance (RAAG, MAMBO-G)",
+        "Flow models are pushed too hard in their first steps. The weight starts low there and reaches 10 later, so "
+        "that few steps suffice. It takes the place of the sampler's cfg, which only has to differ from 1.",
+        lambda load: azimuth("RatioAware", load, preset="MAMBO-G"),
+        "an old tram climbing a steep street by the sea, golden hour, photograph",
+        ckpt="sd3.5_large_fp8_scaled.safetensors",
+        latent="EmptySD3LatentImage",
+        cfg=4.5,
+        sampler_name="euler",
+        scheduler="sgm_uniform",
+        steps=20,
+    ),
+    "flow_sd3_cfg_zero_star": lambda: picture(
+        "CFG-Zero*",
+        "Guides away from as much of the negative as the positive shares, and leaves the latent as it is in the "
+        "first step, where a flow model is least sure. Keep a sampler that adds no noise, such as euler.",
+        lambda load: azimuth("CFGZeroStar", load, zero_init_steps=1),
+        "a lighthouse keeper reading by an oil lamp, storm outside the window, oil painting",
+        ckpt="sd3.5_large_fp8_scaled.safetensors",
+        latent="EmptySD3LatentImage",
+        cfg=4.5,
+        sampler_name="euler",
+        scheduler="sgm_uniform",
+        steps=28,
+    ),
+    "tangential_damping_cfg": lambda: picture(
+        "Tangential Damping CFG (TCFG)",
+        "What the negative does not share with the positive is taken out of it before guidance. Nothing to tune; "
+        "it combines with any rule, so add ADG or APG after it for a higher cfg.",
+        lambda load: azimuth("TangentialCFG", load),
+        "a tabby cat asleep on a stack of old atlases, dust in the sunlight, photograph",
+        cfg=5.0,
+    ),
+    "rescale_cfg": lambda: picture(
+        "Rescale CFG (Azimuth)",
+        "The guided prediction gets the spread of the positive one, so cfg 10 does not burn. Raise phi for a calmer "
+        "picture, lower it if greys look flat.",
+        lambda load: azimuth("RescaleCFG", load, phi=0.7),
+        "an iceberg under the midnight sun, calm sea, wide angle photograph",
+        cfg=10.0,
+    ),
+    "energy_preserving_guidance": lambda: picture(
+        "Energy-Preserving Guidance (EP-CFG)",
+        "The network's guided prediction keeps the norm of the positive one, whatever the cfg. Try robust if small "
+        "bright spots set the contrast of the whole picture.",
+        lambda load: azimuth("EnergyPreserving", load),
+        "a narrow street of blue houses with clay pots and bougainvillea, noon light, photograph",
+        cfg=10.0,
+    ),
+    "frequency_decoupled_guidance": lambda: picture(
+        "Frequency-Decoupled Guidance (FDG)",
+        "Fine detail is guided at cfg 10, layout and colour at half of it: the paper's weights for SDXL. Lower low for "
+        "calmer colours, raise high for more detail; FreSca in the same node splits the spectrum sharply.",
+        lambda load: azimuth("Frequency", load, **{"mode": "FDG", "mode.low": 0.5, "mode.high": 1.0}),
+        "a watchmaker's bench with tiny gears and springs, macro photograph, warm light",
+        cfg=10.0,
+    ),
+    "skimmed_cfg": lambda: picture(
+        "Skimmed CFG",
+        "The values that cfg 12 would drive furthest out get the weight 4, the others keep 12. If the picture still "
+        "looks burnt, lower skim_scale; as published does what the original node does.",
+        lambda load: azimuth("SkimmedCFG", load, skim_scale=4.0),
+        "a parade of paper dragons in a narrow old street, lanterns, confetti, photograph",
+        cfg=12.0,
+    ),
+    "norm_capped_guidance": lambda: picture(
+        "Norm-Capped Guidance (PMC-CFG)",
+        "Each step uses as much of cfg 9 as keeps the prediction within 1.1 times its norm: little at first, all of it "
+        "later. If the layout drifts from the prompt, raise floor.",
+        lambda load: azimuth("PMC", load, gamma=1.1, floor=0.2),
+        "a wooden rowing boat on a still alpine lake, reflections, early autumn, photograph",
+        cfg=9.0,
+    ),
+    "momentum_guidance": lambda: picture(
+        "Momentum Guidance (MG)",
+        "Each prediction is moved on in the direction in which it has been changing, which sharpens a short run of "
+        "euler and costs nothing. If edges harden, lower alpha; it also works at cfg 1 without a negative.",
+        lambda load: azimuth("MomentumGuidance", load, alpha=0.5),
+        "a clockmaker's workbench, brass gears and loupes, warm lamp light, macro photograph",
+        ckpt="sd3.5_large_fp8_scaled.safetensors",
+        latent="EmptySD3LatentImage",
+        cfg=3.5,
+        sampler_name="euler",
+        scheduler="sgm_uniform",
+        steps=18,
+    ),
+    "history_guidance": lambda: picture(
+        "History Guidance (HiGS)",
+        "The detail that is new against the steps before is amplified, so a low cfg and few steps come out crisp. Keep "
+        "to samplers such as euler; with dpmpp_2m and its kin use a weight of 0.5 at most.",
+        lambda load: azimuth("HiGS", load, weight=1.75),
+        "a fern forest after rain, a wooden footbridge, soft green light, photograph",
+        cfg=4.0,
+        sampler_name="euler",
+        scheduler="normal",
+        steps=20,
+    ),
+    "sliding_mode_guidance": lambda: picture(
+        "Sliding Mode Guidance (SMC-CFG)",
+        "The difference between the two predictions is pushed towards zero from step to step, which holds a high cfg "
+        "back. On flow models the paper's absolute gain can be chosen; if you see grain, switch on chatter_free.",
+        lambda load: azimuth("SMC", load, gain=0.2, gain_unit="absolute, flow only"),
+        "a red tram climbing a steep street between tiled houses, morning haze, photograph",
+        ckpt="sd3.5_large_fp8_scaled.safetensors",
+        latent="EmptySD3LatentImage",
+        cfg=7.5,
+        sampler_name="euler",
+        scheduler="sgm_uniform",
+        steps=28,
+    ),
+    "guidance_norm_limit": lambda: picture(
+        "Guidance Norm Limit",
+        "At cfg 12 the guided prediction is scaled back to the length of the positive one, so the prompt is followed "
+        "closely and the colours stay. Raise the limit to 1.2 for more contrast, or limit every pixel by itself.",
+        lambda load: azimuth("NormLimit", load, limit=1.0, scope="sample"),
+        "a parrot on a wet branch in the rainforest, shallow depth of field, photograph",
+        cfg=12.0,
+    ),
+    "tangential_amplifying_guidance": lambda: picture(
+        "Tangential Amplifying Guidance (TAG)",
+        "Every step keeps the part that removes noise and takes the rest 1.2 times as far, the paper's number for "
+        "SDXL. It also works at cfg 1 and on distilled models; use 1.15 for SD1.5 and 1.05 for SD3.",
+        lambda load: azimuth("TAG", load, eta=1.2),
+        "a violin maker at her workbench, hands and tools in focus, warm lamp, photograph",
+        cfg=6.0,
+        sampler_name="euler",
+    ),
+    "epsilon_scaling": lambda: picture(
+        "Epsilon Scaling",
+        "A little less noise is taken away at every step, which brings out texture. Stay between 1.004 and 1.02: more "
+        "shows as grain, and more steps want less of it.",
+        lambda load: azimuth("EpsilonScaling", load, scale=1.01),
+        "close-up of weathered oak bark with moss and lichen, overcast light, photograph",
+        cfg=6.0,
+    ),
+    "temporal_score_rescaling": lambda: picture(
+        "Temporal Score Rescaling (TSR)",
+        "A k below 1 samples from a broader distribution than the model's and shows more detail, a k above 1 smooths. "
+        "A larger data_sigma acts earlier in the run.",
+        lambda load: azimuth("TSR", load, k=0.95, data_sigma=1.0),
+        "an old town on a hillside above the sea, many roofs and windows, clear afternoon, photograph",
+        cfg=6.0,
+    ),
+    "negative_guidance_not": lambda: picture(
+        "Negative Guidance, NOT",
+        "The prompt AND NOT the further negative: weight 0.5 is half as strong as the prompt at every step, so it "
+        "follows the falling cfg. Raise it towards 1 where the word still shows.",
+        lambda load: azimuth(
+            "NegativeGuidance",
+            azimuth("ScheduledCFG", load, scale=schedule("linear", first=9.0, last=4.0)),
+            negative=text(load.out(1), "people, crowd", "Further negative"),
+            mode="not",
+            weight=0.5,
+        ),
+        "a seaside promenade with striped deck chairs on a summer afternoon, photograph",
+        cfg=7.0,
+    ),
+    "contrastive_cfg": lambda: picture(
+        "Contrastive CFG (CCFG)",
+        "The further negative repels while it is close and lets go once it is far off. The prompt counts up to twice, "
+        "so the cfg is half the usual one, and the sampler's negative stays empty.",
+        lambda load: azimuth(
+            "ContrastiveCFG",
+            load,
+            negative=text(load.out(1), "cars, traffic", "Further negative"),
+            tau=100.0,
+            norm="mean (ours)",
+        ),
+        "a narrow street in an old town with balconies full of flowers, morning sun, photograph",
+        "",
+        cfg=3.5,
+    ),
+    "dynamic_negative_guidance": lambda: picture(
+        "Dynamic Negative Guidance (DNG)",
+        "The further negative all but sleeps until the picture begins to look like it, and then pushes as hard as is "
+        "needed. Keep a sampler that adds noise, such as euler_ancestral, and raise prior if it wakes too late.",
+        lambda load: azimuth("DynamicNegative", load, negative=text(load.out(1), "sheep", "Further negative")),
+        "a green pasture on a hillside with an old stone wall, drifting clouds, photograph",
+        cfg=6.0,
+        sampler_name="euler_ancestral",
+        scheduler="normal",
+        steps=30,
+    ),
+    "safe_latent_diffusion": lambda: picture(
+        "Safe Latent Diffusion (SLD)",
+        "The concept is kept out only where the latent leans towards it, and only after the first fifth of the run, so "
+        "the composition stays. Take weak for a hint of it, max where nothing of the concept may be left.",
+        lambda load: azimuth(
+            "SafeLatent",
+            load,
+            negative=text(load.out(1), "blood, violence, weapons, nudity", "Concept to keep away from"),
+            preset="strong",
+        ),
+        "a knight resting in a sunlit clearing after the battle, oil painting",
+        cfg=7.0,
+    ),
+    "perturbed_attention_guidance": lambda: picture(
+        "Perturbed-Attention Guidance (PAG)",
+        "Each step asks once more with the attention of the middle block switched off, and moves away from that: "
+        "clearer shapes at a moderate cfg. With cfg 1 it works alone, at the price of a plain run.",
+        lambda load: azimuth("PerturbedAttention", load, scale=3.0),
+        "a wrought iron greenhouse full of ferns, overcast light, architectural photograph",
+        cfg=4.0,
+    ),
+    "smoothed_energy_guidance": lambda: picture(
+        "Smoothed Energy Guidance (SEG)",
+        "The attention of the middle block is blurred instead of switched off, which is gentler than PAG. Lower blur "
+        "towards 1 for less, raise scale for more.",
+        lambda load: azimuth("SmoothedEnergy", load, scale=3.0),
+        "a violin maker at work, wood shavings, warm window light, photograph",
+        cfg=4.0,
+    ),
+    "self_attention_guidance": lambda: picture(
+        "Self-Attention Guidance (SAG)",
+        "What the model looks at most is blurred and shown to it again, and the difference sharpens detail there. "
+        "0.5 to 0.75 is enough.",
+        lambda load: azimuth("SelfAttention", load, scale=0.6),
+        "a snow leopard on a ledge, falling snow, telephoto photograph",
+        cfg=5.0,
+    ),
+    "autoguidance": lambda: autoguided(),
+    "flow_flux_distilled_guidance": lambda: picture(
+        "Distilled Guidance on Flux-dev",
+        "Two passes at embedded guidance 1.5 and 3.5 stand in for a positive and a negative one, so Angle Domain "
+        "Guidance acts on Flux-dev at cfg 1. They are made in the first 60 % of the run; mode schedule costs no pass "
+        "at all.",
+        lambda load: azimuth(
+            "AngleDomain", azimuth("DistilledGuidance", load, mode="two passes", guidance=5.0, start=0.0, end=0.6)
+        ),
+        "an old sailor mending a net on a wooden pier, overcast morning, documentary photograph",
+        "",
+        ckpt="flux1-dev-fp8.safetensors",
+        latent="EmptySD3LatentImage",
+        cfg=1.0,
+        sampler_name="euler",
+        scheduler="simple",
+        steps=20,
+    ),
+    "condition_annealing": lambda: picture(
+        "Condition Annealing (CADS)",
+        "Noise on the prompts in the first steps lets the layout differ more from seed to seed. Change the seed to see "
+        "it; a larger tau1 or a smaller scale brings the prompt back.",
+        lambda load: azimuth("CADS", load, scale=0.25),
+        "a cabin by a lake in autumn, oil painting",
+        cfg=8.0,
+    ),
     "guidance_report": lambda: picture(
         "Guidance Report",
         "The report lists what the MODEL will do and the weight of every step, before you trust a picture to "
@@ -624,6 +899,19 @@ RECIPES = {
             ),
         ),
         "a glass teapot with blooming tea on a linen cloth, bright kitchen, photograph",
+        ckpt="sd3.5_large_fp8_scaled.safetensors",
+        latent="EmptySD3LatentImage",
+        cfg=4.5,
+        sampler_name="euler",
+        scheduler="sgm_uniform",
+        steps=28,
+    ),
+    "flow_sd3_skip_layer_guidance": lambda: picture(
+        "Skip Layer Guidance on SD3.5",
+        "Blocks 7 to 9 are left out in one more pass during the first fifth of the run, which is meant for hands "
+        "and bodies. For video set scale 1, end 1 and one block (STG); for S2 choose random, scale 0.25, 0.1 to 0.9.",
+        lambda load: azimuth("SkipLayer", load, scale=2.8),
+        "a dancer leaping on an empty stage, side light, photograph",
         ckpt="sd3.5_large_fp8_scaled.safetensors",
         latent="EmptySD3LatentImage",
         cfg=4.5,

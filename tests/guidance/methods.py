@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 import guidance as g
+from guidance.dynamic_negative import Seen
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ class Method:
 
     at: value of w -> what it must return, bit for bit. reductions: name, ours(p, w), expected(p, w), bit for
     bit for any w. scales: the range of w. result: "latent" (dtype and shape of cond) or "float32".
-    exact: relative error to expect in float64.
+    exact: relative error to expect in float64. pictures: whether each picture (the last two dimensions) is
+    filtered as one, so that the order of its places counts.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Method:
     scales: tuple[float, float] = (0.0, 15.0)
     result: str = "latent"
     exact: float = 1e-11
+    pictures: bool = False
 
 
 WEIGHTS = (0.7, -0.4)
@@ -59,8 +62,16 @@ def uncond(p):
     return p.uncond
 
 
+def first(p):
+    return p.first
+
+
 def plain(p, w):
     return g.cfg(p.cond, p.uncond, scale=w)
+
+
+def cond_at_any(p, w):
+    return p.cond
 
 
 def zeros(p, w):
@@ -135,6 +146,255 @@ def apg_with_momentum(p, w):
     return g.apg(p.cond, p.uncond, scale=w, norm_threshold=4.0, momentum=-0.5, state=state)
 
 
+def skimming(name, ours, theirs, noisy=True, full=False, reductions=()):
+    """One row of Skimmed CFG; `first` is the noisy latent."""
+    kind = ("" if noisy else ", without x") + (", full" if full else "")
+    return Method(
+        name + kind,
+        lambda p, w: ours(p.cond, p.uncond, scale=w, x=p.first if noisy else None, skim=3.0, full_negative=full),
+        lambda s, w: theirs(s.cond, s.uncond, w, s.first if noisy else None, 3.0, full),
+        at=((1.0, cond), (0.0, uncond)),
+        reductions=reductions,
+    )
+
+
+def beta_cfg(name, **knobs):
+    def ours(p, w, **changes):
+        return g.beta_cfg(p.cond, p.uncond, scale=w, **{**knobs, **changes})
+
+    return Method(
+        f"beta_cfg{name}",
+        ours,
+        lambda s, w: oracle.beta_cfg(s.cond, s.uncond, s.first, w, **knobs),
+        at=() if "floor" in knobs else ((0.0, uncond),),
+        reductions=(
+            ("gamma 0", lambda p, w: ours(p, w, gamma=0.0, floor=0.0), plain),
+            ("gamma 0, a floor", lambda p, w: ours(p, w + 2.0, gamma=0.0, floor=2.0), lambda p, w: plain(p, w + 2.0)),
+        ),
+    )
+
+
+def rescaled(space, kind, sigmas, phi=0.7):
+    """The level as the number per sample."""
+
+    def ours(p, w, phi=phi):
+        return g.rescale_denoised(p.uncond, p.cond, x=p.first, sigma=w, kind=kind, space=space, phi=phi)
+
+    return Method(
+        f"rescale_denoised {space} {kind}",
+        ours,
+        lambda s, w: oracle.rescale_denoised(s.uncond, s.cond, s.first, w, kind, space, phi),
+        reductions=(("phi 0", lambda p, w: ours(p, w, phi=0.0), lambda p, w: p.uncond),),
+        scales=sigmas,
+    )
+
+
+def energy(form, scope, measure):
+    def ours(p, w, guided=uncond):
+        return g.energy_preserving(guided(p), p.cond, x=p.first, robust=form == "robust", scope=scope)
+
+    return Method(
+        f"energy_preserving {form} {scope}",
+        ours,
+        lambda s, w: oracle.energy_preserving(s.uncond, s.cond, s.first, measure),
+        reductions=(("guided equal to cond", lambda p, w: ours(p, w, guided=cond), lambda p, w: p.cond),),
+    )
+
+
+def remembering(value):
+    """The memory of a run's second step, with what the first kept."""
+    state = g.Memory()
+    state.begin(0)
+    state.keep(value)
+    state.begin(1)
+    return state
+
+
+def momentum_guidance(p, alpha, sigma=0.6, kind="flow"):
+    wide = torch.promote_types(p.second.dtype, torch.float32)
+    return g.momentum_guidance(
+        p.cond, x=p.first, sigma=sigma, kind=kind, alpha=alpha, state=remembering(p.second.to(wide))
+    )
+
+
+def momentum(kind, sigma):
+    return Method(
+        f"momentum_guidance, {kind} {sigma:g}",
+        lambda p, w: momentum_guidance(p, w, sigma, kind),
+        lambda s, w: oracle.momentum_guidance(s.cond, s.first, sigma, kind, w, 0.6, 0.3, 0.95, s.second)[0],
+        at=((0.0, cond),),
+        reductions=(
+            ("above the window", lambda p, w: momentum_guidance(p, w, 0.96), lambda p, w: p.cond),
+            ("below the window", lambda p, w: momentum_guidance(p, w, 0.4, "ve"), lambda p, w: p.cond),
+        ),
+        scales=(0.0, 2.0),
+    )
+
+
+def higs(p, weight, sigma=0.8, kind="flow", **knobs):
+    state = g.Memory()
+    g.higs(p.first, sigma=sigma, kind=kind, weight=weight, state=state, **knobs)
+    state.begin(1)
+    return g.higs(p.cond, sigma=sigma, kind=kind, weight=weight, state=state, **knobs)
+
+
+def history(kind, sigma, eta=1.0, bias_correction=False):
+    knobs = {"eta": eta, "bias_correction": bias_correction}
+
+    def literal(s, w):
+        own = (sigma, kind, w, 0.75, eta, 0.4, 1.0, bias_correction)
+        return oracle.higs(s.cond, *own, oracle.higs(s.first, *own)[1], 1)[0]
+
+    return Method(
+        f"higs, {kind} {sigma:g}, eta {eta:g}{', bias corrected' if bias_correction else ''}",
+        lambda p, w: higs(p, w, sigma, kind, **knobs),
+        literal,
+        at=((0.0, cond),),
+        reductions=(
+            ("outside the window", lambda p, w: higs(p, w, 0.4, **knobs), lambda p, w: p.cond),
+            (
+                "the first step",
+                lambda p, w: g.higs(p.cond, sigma=0.8, kind="flow", weight=w, state=g.Memory()),
+                lambda p, w: p.cond,
+            ),
+        ),
+        scales=(0.0, 3.0),
+        pictures=True,
+    )
+
+
+def smc(p, w, sigma=0.5, **knobs):
+    wide = torch.promote_types(p.second.dtype, torch.float32)
+    return g.smc(p.cond, p.uncond, scale=w, sigma=sigma, state=remembering(p.second.to(wide)), **knobs)
+
+
+def sliding(name, first=False, gain=0.2, relative=True, chatter_free=False):
+    knobs = {"gain": gain, "relative": relative, "chatter_free": chatter_free}
+    own = (0.5, 5.0, gain, relative, chatter_free)
+
+    def ours(p, w):
+        return g.smc(p.cond, p.uncond, scale=w, sigma=0.5, **knobs) if first else smc(p, w, **knobs)
+
+    return Method(
+        f"smc, {name}",
+        ours,
+        lambda s, w: oracle.smc(s.cond, s.uncond, w, *own, None if first else s.second)[0],
+        at=((1.0, cond),),
+        reductions=(("gain 0", lambda p, w: smc(p, w, **{**knobs, "gain": 0.0}), plain),),
+    )
+
+
+def norm_limit(scope):
+    def ours(p, w):
+        return g.norm_limit(p.first, p.cond, limit=w, scope=scope)
+
+    return Method(
+        f"norm_limit, {scope}",
+        ours,
+        lambda s, w: oracle.norm_limit(s.first, s.cond, w, scope),
+        at=((1e9, lambda p: p.first),),
+        reductions=(
+            ("guided = cond", lambda p, w: g.norm_limit(p.cond, p.cond, limit=w + 0.7, scope=scope), cond_at_any),
+        ),
+        scales=(0.3, 3.0),
+    )
+
+
+def tsr(p, sigma, kind, k):
+    return g.temporal_score_rescaling(p.cond, x=p.first, sigma=sigma, kind=kind, k=k)
+
+
+def contrastive(name, f, tau, sigma, kind, per_element=False):
+    knobs = {"tau": tau, "sigma": sigma, "kind": kind, "per_element": per_element}
+
+    def ours(p, w, **changes):
+        return f(p.cond, p.uncond, p.first, scale=w, **{**knobs, **changes})
+
+    def theirs(s, w):
+        plain = oracle.cfg(s.cond, s.uncond, w) if f is g.contrastive_terms else 0.0
+        return oracle.contrastive(s.cond, s.uncond, s.first, w, tau, sigma, kind, per_element) - plain
+
+    composed = {
+        g.contrastive: lambda p, w: compose(p, w, [p.first], [w]),
+        g.contrastive_terms: lambda p, w: negative_terms(p, w, [p.first], [w]),
+    }
+    return Method(name, ours, theirs, reductions=(("tau 0", lambda p, w: ours(p, w, tau=0.0), composed[f]),))
+
+
+DNG = {"tau": 0.02, "delta": 2e-4, "p_min": 1e-6, "p_max": 0.8}
+
+
+def dynamic_negative(f):
+    """The second step of a run, at sigma 5 after sigma 8 and from `uncond` to `second`; D_b was zero at the first."""
+
+    def ours(p, w):
+        d, x = wide(p.first), wide(p.uncond)
+        lead = g.dot(d, d) - 2.0 * g.dot(d, x)
+        each = torch.ones_like(lead, dtype=torch.float64)
+        state = g.Memory()
+        state.begin(0)
+        state.keep(Seen(math.log(0.2) * each, 8.0 * each, x, d, lead.double()))
+        state.begin(1)
+        return f(p.cond, p.first, x=p.second, sigma=5.0, kind="ve", scale=w, state=state, **DNG)
+
+    def theirs(s, w):
+        p = oracle.dynamic_posterior(0.2, s.second, s.uncond, s.first, 0.0, 8.0, 5.0, "ve", **DNG)
+        whole = oracle.dynamic_negative(s.cond, s.first, w, p)
+        return whole - s.cond if f is g.dynamic_negative_terms else whole
+
+    at = ((0.0, cond if f is g.dynamic_negative else zero),)
+    # At p_max the weight is 4 times the scale, which float16 must hold.
+    return Method(f"{f.__name__}, second step", ours, theirs, at=at, scales=(0.0, 3.0))
+
+
+def wide(t):
+    return t.to(torch.promote_types(t.dtype, torch.float32))
+
+
+def zero(p):
+    return torch.zeros_like(p.cond)
+
+
+def first_dynamic(p, w):
+    """From t = 1."""
+    return g.dynamic_negative(p.cond, p.first, x=p.second, sigma=1.0, kind="flow", scale=w, prior=0.3, state=g.Memory())
+
+
+SLD = {"concept_scale": 0.8, "threshold": 0.3, "momentum_scale": 0.5, "momentum_beta": 0.7}
+
+
+def safe_latent(name, f, sigma, kind, **changes):
+    """A second step, which finds the momentum that `second` stands for."""
+    knobs = {"sigma": sigma, "kind": kind, **SLD, **changes}
+
+    def ours(p, w):
+        state = g.Memory()
+        state.begin(0)
+        state.keep(wide(p.second))
+        state.begin(1)
+        return f(p.cond, p.uncond, p.first, scale=w, state=state, **knobs)
+
+    def theirs(s, w):
+        rest = (sigma, kind, *(knobs[symbol] for symbol in SLD), knobs.get("warm", True))
+        whole = oracle.safe_latent(s.cond, s.uncond, s.first, w, *rest, s.second)[0]
+        return whole if f is g.safe_latent else whole - oracle.cfg(s.cond, s.uncond, w)
+
+    def bare(p, w, concept, concept_scale):
+        return g.safe_latent(p.cond, p.uncond, concept, scale=w, **{**knobs, "concept_scale": concept_scale})
+
+    reductions = (
+        ("concept_scale 0", lambda p, w: bare(p, w, p.first, 0.0), plain),
+        ("concept equal to uncond", lambda p, w: bare(p, w, p.uncond, 100.0), plain),
+    )
+    if f is g.safe_latent_terms:
+        return Method(name, ours, theirs, at=((0.0, zero),))
+    return Method(name, ours, theirs, at=((0.0, uncond),), reductions=reductions)
+
+
+def distilled_pair(p, g1, g2):
+    return g.distilled_pair(p.uncond, p.cond, low_guidance=g1, high_guidance=g2)
+
+
 def conversion(name, convert, kind, formula):
     return Method(
         f"{name} {kind}",
@@ -183,7 +443,7 @@ METHODS = [
         "partial_negative",
         lambda p, w: g.partial_negative(p.uncond, p.first, strength=w),
         lambda s, w: oracle.partial_negative(s.uncond, s.first, w),
-        at=((1.0, lambda p: p.first), (0.0, uncond)),
+        at=((1.0, first), (0.0, uncond)),
         scales=(0.0, 1.0),
     ),
     Method(
@@ -250,6 +510,228 @@ METHODS = [
         apg_with_momentum,
         lambda s, w: oracle.apg(s.cond, s.uncond, w, 0.0, 4.0, -0.5, s.first - s.second)[0],
         at=((1.0, cond),),
+    ),
+    beta_cfg("", gamma=1.0, sigma=2.0, kind="ve"),
+    beta_cfg(", flow, reference, floor", gamma=0.4, sigma=0.7, kind="flow", reference=0.1, floor=1.0),
+    Method(
+        "ratio_aware_scale",
+        lambda p, w: g.ratio_aware_scale(p.cond, p.uncond, x=p.first, scale=w, alpha=1.3),
+        lambda s, w: oracle.ratio_aware_scale(s.cond, s.uncond, s.first, w, 1.3),
+        at=((1.0, lambda p: torch.ones(p.cond.shape[0], device=p.cond.device)),),
+        result="float32",
+        exact=1e-6,
+    ),
+    # In these the noisy x is the role of `first`.
+    Method(
+        "cfg_zero_star",
+        lambda p, w: g.cfg_zero_star(p.cond, p.uncond, scale=w, x=p.first),
+        lambda s, w: oracle.cfg_zero_star(s.cond, s.uncond, w, s.first),
+        at=((1.0, cond),),
+    ),
+    Method(
+        "tcfg",
+        lambda p, w: g.tcfg(p.cond, p.uncond, x=p.first),
+        lambda s, w: oracle.tcfg(s.cond, s.uncond, s.first),
+        exact=1e-10,
+    ),
+    # In these `uncond` is the guided prediction.
+    Method(
+        "rescale",
+        lambda p, w: g.rescale(p.uncond, p.cond, phi=w),
+        lambda s, w: oracle.rescale(s.uncond, s.cond, w),
+        at=((0.0, uncond),),
+        reductions=(("guided equal to cond", lambda p, w: g.rescale(p.cond, p.cond, phi=w), lambda p, w: p.cond),),
+        scales=(0.0, 1.0),
+    ),
+    rescaled("v", "ve", (0.05, 14.0)),
+    rescaled("v", "flow", (0.05, 1.0)),
+    rescaled("eps", "ve", (0.05, 14.0)),
+    rescaled("eps", "flow", (0.05, 0.9)),
+    rescaled("x0", "flow", (0.05, 1.0)),
+    energy("plain", "sample", oracle.energy),
+    energy("robust", "sample", oracle.middle_energy),
+    Method(
+        "fdg",
+        lambda p, w: g.fdg(p.cond, p.uncond, scale=w),
+        lambda s, w: oracle.fdg(s.cond, s.uncond, w, (1.0, 0.5)),
+        at=((0.0, uncond),),
+        reductions=(
+            ("gains 1", lambda p, w: g.fdg(p.cond, p.uncond, scale=w, gains=(1.0, 1.0, 1.0)), plain),
+            (
+                "equal gains",
+                lambda p, w: g.fdg(p.cond, p.uncond, scale=w, gains=(0.5, 0.5)),
+                lambda p, w: plain(p, w * 0.5),
+            ),
+        ),
+        pictures=True,
+    ),
+    Method(
+        "fdg, 3 bands",
+        lambda p, w: g.fdg(p.cond, p.uncond, scale=w, gains=(1.3, 0.9, 0.2)),
+        lambda s, w: oracle.fdg(s.cond, s.uncond, w, (1.3, 0.9, 0.2)),
+        at=((0.0, uncond),),
+        pictures=True,
+    ),
+    Method(
+        "fresca",
+        lambda p, w: g.fresca(p.cond, p.uncond, scale=w, low=0.7, high=1.5, cutoff=0.45),
+        lambda s, w: oracle.fresca(s.cond, s.uncond, w, 0.7, 1.5, 0.45),
+        at=((0.0, uncond),),
+        reductions=(
+            ("1 and 1", lambda p, w: g.fresca(p.cond, p.uncond, scale=w, low=1.0, high=1.0), plain),
+            (
+                "low = high",
+                lambda p, w: g.fresca(p.cond, p.uncond, scale=w, low=0.5, high=0.5),
+                lambda p, w: plain(p, w * 0.5),
+            ),
+        ),
+        pictures=True,
+    ),
+    skimming("skimmed", g.skimmed, oracle.skimmed),
+    skimming("skimmed", g.skimmed, oracle.skimmed, noisy=False, full=True),
+    skimming(
+        "skimmed_exact",
+        g.skimmed_exact,
+        oracle.skimmed_exact,
+        reductions=(
+            ("skim = scale", lambda p, w: g.skimmed_exact(p.cond, p.uncond, scale=w, x=p.first, skim=15.0), plain),
+        ),
+    ),
+    skimming("skimmed_exact", g.skimmed_exact, oracle.skimmed_exact, noisy=False, full=True),
+    Method(
+        "pmc",
+        lambda p, w: g.pmc(p.cond, p.uncond, scale=w),
+        lambda s, w: oracle.pmc(s.cond, s.uncond, w, 1.05, 0.0),
+        at=((1.0, cond), (0.0, uncond)),
+        reductions=(("floor 1", lambda p, w: g.pmc(p.cond, p.uncond, scale=w, floor=1.0), plain),),
+    ),
+    Method(
+        "pmc, floor",
+        lambda p, w: g.pmc(p.cond, p.uncond, scale=w, gamma=2.5, floor=0.2),
+        lambda s, w: oracle.pmc(s.cond, s.uncond, w, 2.5, 0.2),
+        at=((1.0, cond), (0.0, uncond)),
+    ),
+    momentum("flow", 0.6),
+    momentum("ve", 1.5),
+    history("flow", 0.8),
+    history("flow", 0.95, eta=0.3),
+    history("ve", 3.0, eta=0.0, bias_correction=True),
+    sliding("first step", first=True),
+    sliding("second step"),
+    sliding("absolute", gain=0.4, relative=False),
+    sliding("chatter-free", gain=0.5, chatter_free=True),
+    sliding("absolute and chatter-free", relative=False, chatter_free=True),
+    norm_limit("sample"),
+    norm_limit("pixel"),
+    Method(
+        "tangential_amplify",
+        lambda p, w: g.tangential_amplify(p.cond, x=p.first, eta=w),
+        lambda s, w: oracle.tag(s.cond, s.first, w),
+        at=((1.0, cond),),
+        scales=(0.5, 2.0),
+    ),
+    Method(
+        "epsilon_scaling",
+        lambda p, w: g.epsilon_scaling(p.cond, x=p.first, scale=w),
+        lambda s, w: oracle.scaled_noise(s.cond, s.first, 3.0, "ve", 1 / w),
+        at=((1.0, cond),),
+        scales=(0.5, 1.5),
+    ),
+    Method(
+        "temporal_score_rescaling ve",
+        lambda p, w: g.temporal_score_rescaling(p.cond, x=p.first, sigma=w, kind="ve", data_sigma=3.0),
+        lambda s, w: oracle.tsr(s.cond, s.first, w, "ve", 0.95, 3.0),
+        reductions=(("k 1", lambda p, w: tsr(p, w, "ve", 1.0), cond_at_any),),
+        scales=(0.0, 14.0),
+    ),
+    Method(
+        "temporal_score_rescaling flow",
+        lambda p, w: g.temporal_score_rescaling(p.cond, x=p.first, sigma=w, kind="flow", k=2.0),
+        lambda s, w: oracle.tsr(s.cond, s.first, w, "flow", 2.0, 1.0),
+        at=((1.0, cond),),
+        reductions=(("k 1", lambda p, w: tsr(p, w, "flow", 1.0), cond_at_any),),
+        scales=(0.0, 1.0),
+    ),
+    Method(
+        "temporal_score_rescaling, k per sample",
+        lambda p, w: tsr(p, 2.0, "ve", w),
+        lambda s, w: oracle.tsr(s.cond, s.first, 2.0, "ve", w, 1.0),
+        at=((1.0, cond),),
+        scales=(0.1, 10.0),
+    ),
+    contrastive("contrastive ve", g.contrastive, 0.2, 6.0, "ve"),
+    contrastive("contrastive flow, per element", g.contrastive, 5.0, 0.6, "flow", per_element=True),
+    contrastive("contrastive_terms ve, per element", g.contrastive_terms, 5.0, 6.0, "ve", per_element=True),
+    contrastive("contrastive_terms flow", g.contrastive_terms, 0.2, 0.9, "flow"),
+    Method(
+        "dynamic_negative, first step",
+        first_dynamic,
+        lambda s, w: oracle.dynamic_negative(s.cond, s.first, w, 0.3),
+        at=((0.0, cond),),
+    ),
+    dynamic_negative(g.dynamic_negative),
+    dynamic_negative(g.dynamic_negative_terms),
+    safe_latent("safe_latent ve", g.safe_latent, 2.0, "ve"),
+    safe_latent("safe_latent flow", g.safe_latent, 0.7, "flow"),
+    safe_latent("safe_latent, during the warm-up", g.safe_latent, 2.0, "ve", warm=False),
+    safe_latent("safe_latent_terms ve", g.safe_latent_terms, 2.0, "ve"),
+    safe_latent("safe_latent_terms flow", g.safe_latent_terms, 0.7, "flow"),
+    Method(
+        "add_term",
+        lambda p, w: g.add_term(p.first, p.cond, p.uncond, scale=w),
+        lambda s, w: oracle.add_term(s.first, s.cond, s.uncond, w, 0.0),
+        at=((0.0, first),),
+        reductions=(("weak = cond", lambda p, w: g.add_term(p.first, p.cond, p.cond, scale=w), lambda p, w: p.first),),
+    ),
+    Method(
+        "add_term, rescaled",
+        lambda p, w: g.add_term(p.first, p.cond, p.uncond, scale=w, rescale=0.7),
+        lambda s, w: oracle.add_term(s.first, s.cond, s.uncond, w, 0.7),
+    ),
+    Method(
+        "perturbed_attention",
+        lambda p, w: g.perturbed_attention(p.first, p.second, strength=w),
+        lambda s, w: (1 - w) * s.first + w * s.second,
+        at=((0.0, first), (1.0, lambda p: p.second)),
+        scales=(0.0, 1.0),
+    ),
+    Method(
+        "with_same_noise ve",
+        lambda p, w: g.with_same_noise(p.first, p.cond, p.uncond, w, kind="ve"),
+        lambda s, w: s.first + s.uncond - s.cond,
+        scales=(0.5, 14.0),
+    ),
+    Method(
+        "with_same_noise flow",
+        lambda p, w: g.with_same_noise(p.first, p.cond, p.uncond, w, kind="flow"),
+        # x = (1 - t) x0 + t eps
+        lambda s, w: (1 - w) * s.uncond + w * oracle.eps(s.first, s.cond, w, "flow"),
+        scales=(0.05, 1.0),
+    ),
+    Method(
+        "distilled_pair, cond",
+        lambda p, w: distilled_pair(p, w, w + 2.0)[0],
+        lambda s, w: oracle.distilled_pair(s.uncond, s.cond, w, w + 2.0)[0],
+        at=((1.0, uncond),),
+    ),
+    Method(
+        "distilled_pair, uncond",
+        lambda p, w: distilled_pair(p, 0.5, w)[1],
+        lambda s, w: oracle.distilled_pair(s.uncond, s.cond, 0.5, w)[1],
+        scales=(1.0, 15.0),
+    ),
+    Method(
+        "cads",
+        lambda p, w: g.cads(p.cond, p.first, gamma=0.5, scale=w),
+        lambda s, w: oracle.cads(s.cond, s.first, 0.5, w, 1.0),
+        reductions=(("gamma 1", lambda p, w: g.cads(p.cond, p.first, gamma=1.0, scale=w), lambda p, w: p.cond),),
+        scales=(0.05, 1.0),
+    ),
+    Method(
+        "cads, psi 0.7",
+        lambda p, w: g.cads(p.cond, p.first, gamma=0.2, scale=w, psi=0.7),
+        lambda s, w: oracle.cads(s.cond, s.first, 0.2, w, 0.7),
+        scales=(0.05, 1.0),
     ),
     Method(
         "effective_scale",

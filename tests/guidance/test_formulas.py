@@ -65,6 +65,15 @@ def test_a_composed_negative_can_stand_for_an_ordinary_one():
     torch.testing.assert_close(g.cfg(c, u, scale=w) + g.negative_terms(u, [n], weights=[w - 1]), ordinary)
 
 
+def test_not_is_a_composed_negative_as_strong_as_the_prompt():
+    (c, u), n = pair(), draw(3, 4, 5, 6, seed=9)
+    w = 6.5
+    negated = g.compose(c, u, [n], scale=w, weights=[w])
+    torch.testing.assert_close(negated, u + w * (c - n))
+    torch.testing.assert_close(g.cfg(c, n, scale=w) - (n - u), negated)
+    assert (g.compose(c, u, [n], scale=1.0, weights=[1.0]) - c).abs().max() > 0.1
+
+
 def test_a_partial_negative_weighs_w_minus_1_times_its_strength():
     (c, u), n = pair(), draw(3, 4, 5, 6, seed=9)
     w, strength = 6.5, 0.3

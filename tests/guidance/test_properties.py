@@ -184,7 +184,7 @@ def test_spatial_order_does_not_matter(method, device):
     scale = scale_in(method, 0.6)
 
     def turned(t):
-        return t.permute(0, 1, 4, 2, 3).flip(2)
+        return t.transpose(3, 4).flip(3) if method.pictures else t.permute(0, 1, 4, 2, 3).flip(2)
 
     expected = method.call(p, scale)
     expected = turned(expected) if method.result == "latent" else expected
@@ -266,11 +266,15 @@ def test_every_public_function_of_predictions_has_a_row():
     others = {
         "ancestral_sigma_down",
         "angle",
+        "attention_mass",
+        "blurred_where_attended",
+        "cads_gamma",
         "cfgpp_scale",
         "dims",
         "dot",
         "finite_per_sample",
         "flow_sigma",
+        "smooth_queries",
     }
-    others |= {"half_log_snr", "norm", "per_sample", "select_per_sample", "ve_sigma"}
+    others |= {"half_log_snr", "noise_level", "norm", "per_sample", "select_per_sample", "ve_sigma"}
     assert public - others == named

@@ -30,6 +30,8 @@ EXAMPLES = [
     g.SigmaInterval(7.0),
     g.Triangle(5.0),
     g.Beta(6.0),
+    g.Exponential(5.0, 0.7),
+    g.Compressed(7.0, 0.5, 2.0),
     g.Steps((1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0)),
     g.Curve(((0.0, 1.0), (0.5, 0.2), (1.0, 0.0))),
 ]
@@ -47,6 +49,7 @@ def test_is_a_small_value(schedule):
 
 def test_weights_are_floats_whatever_came_in():
     ranges = [g.Linear(7, 7), g.Interval(7, 1), g.SigmaInterval(7, 1, 0, 5), g.Beta(7, 1, 1)]
+    ranges += [g.Exponential(7, 0), g.Compressed(7, 1)]
     lists = [g.Steps([7]), g.Curve([(0, 1), (1, 1)], 1, 7), g.Curve([[0, 1]], 1, 7, smooth=False)]
     for schedule in [g.Constant(7), *ranges, *lists]:
         weight = schedule.weight(0.5, 2)
@@ -88,6 +91,9 @@ def test_every_progress_has_a_finite_weight(schedule, kind, sigmas, p, sigma):
         ),
         (g.Triangle(5.0), "stage-wise 1 up and back with mean 5"),
         (g.Beta(6.0), "6 times Beta(2, 3), at least 1"),
+        (g.Exponential(5.0, 0.7), "5 times exp(0.7 (1 - t of the noise level))"),
+        (g.Exponential(5.0, 0.7, units="host"), "5 times exp(0.7 (1 - t))"),
+        (g.Compressed(7.0, 0.5, 2.0), "7 compressed into 0.5 of the steps with power 2, 1 elsewhere"),
         (g.Steps((1, 2.5)), "per step 1, 2.5"),
         (g.Curve(((0, 1), (1, 0))), "smooth curve between 1 and 7 through (0, 1), (1, 0)"),
         (g.Curve(((0, 1), (1, 0)), smooth=False), "line between 1 and 7 through (0, 1), (1, 0)"),
@@ -241,6 +247,65 @@ def test_beta_values():
     assert g.Beta(6.0, 1, 1).weight(0.3, 1.0) == pytest.approx(6.0)
 
 
+@given(scale=st.floats(0, 20), rate=st.floats(-2, 3), t=st.floats(0, 1))
+def test_exponential_is_c2fg(scale, rate, t):
+    flow = g.Exponential(scale, rate).for_run(FLOW, "flow")
+    assert flow.weight(0.5, t) == pytest.approx(scale * math.exp(rate * (1 - t)))
+    assert flow.weight(0.5, 1.0) == scale
+    ve = g.Exponential(scale, rate).for_run(RUN, "ve")
+    if t < 1:  # of equal signal-to-noise ratio
+        assert ve.weight(0.5, t / (1 - t)) == pytest.approx(flow.weight(0.5, t), rel=1e-9)
+    assert ve.weight(0.5, math.inf) == scale
+
+
+def test_exponential_rises_towards_the_data_and_looks_at_the_noise_alone():
+    weights = weights_of(g.Exponential(4.0, math.log(2.0)), FLOW, "flow")
+    assert (np.diff(weights) > 0).all() and weights[0] == 4.0
+    assert weights_of(g.Exponential(4.0, 0.0), RUN, "ve").tolist() == [4.0] * 8
+    later = weights_of(g.Exponential(4.0, math.log(2.0)), FLOW[4:], "flow")  # image to image
+    np.testing.assert_array_equal(later, weights[4:])
+
+
+@given(
+    n=st.integers(1, 60),
+    scale=st.floats(1.0, 15.0),
+    share=st.floats(0.01, 1.0),
+    k=st.sampled_from([0.5, 1.0, 1.5, 2.0, 3.0]),
+)
+def test_compressed_keeps_the_whole_of_the_guidance(n, scale, share, k):
+    sigmas = np.linspace(1.0, 0.0, n + 1)
+    weights = weights_of(g.Compressed(scale, share, k), sigmas, "flow")
+    assert (weights - 1).sum() == pytest.approx(n * (scale - 1), abs=1e-9)
+    count = max(1, round(share * n))
+    expected = {min(math.floor(n / count**k * i**k + 1e-9), n - 1) for i in range(count)}
+    if scale > 1.01:
+        assert set(np.flatnonzero(weights != 1.0)) == expected
+        assert len(set(weights)) <= 2
+
+
+def test_compressed_steps_of_the_paper():
+    def guided(n, share, k):
+        return np.flatnonzero(weights_of(g.Compressed(3.0, share, k), np.linspace(1, 0, n + 1), "ve") != 1.0).tolist()
+
+    assert guided(10, 0.5, 1.0) == [0, 2, 4, 6, 8]
+    assert guided(10, 0.3, 1.0) == [0, 3, 6]
+    assert guided(30, 0.2, 2.0) == [0, 3, 7, 13, 20]  # 0, 0.8, 3.3, 7.5, 13.3, 20.8: two of the six coincide
+    assert guided(8, 1.0, 1.0) == list(range(8))
+    assert guided(4, 0.01, 1.0) == [0]
+    assert weights_of(g.Compressed(3.0, 0.5), RUN, "ve").tolist() == [5.0, 1.0] * 4
+    assert weights_of(g.Compressed(3.0, 1.0), RUN, "ve").tolist() == [3.0] * 8
+
+
+@pytest.mark.parametrize("n", [10, 20, 28, 30, 50])
+@pytest.mark.parametrize("r", [0.2, 0.25, 0.4, 0.5, 0.6, 1.0])
+def test_an_interval_from_the_start_is_cfg_truncation(n, r):
+    """Truncation guides while (i + 1)/N <= r; an interval that ends at r does so for at most one step more."""
+    weights = weights_of(g.Interval(6.0, end=r), np.linspace(1, 0, n + 1), "flow")
+    guided = int((weights != 1.0).sum())
+    assert (weights[:guided] == 6.0).all()
+    assert guided - math.floor(r * n + 1e-9) in (0, 1)
+
+
 def test_steps_count():
     steps = g.Steps([1, 2, 3.5])
     assert steps.values == (1, 2, 3.5)
@@ -339,6 +404,11 @@ NAN, INF = math.nan, math.inf
         (lambda: g.Beta(6.0, a=0.5), "Beta: a must be at least 1"),
         (lambda: g.Beta(6.0, b=0.5), "Beta: b must be at least 1"),
         (lambda: g.Beta(6.0, floor=NAN), "Beta: floor must be a finite number (got nan)."),
+        (lambda: g.Exponential(5.0, NAN), "Exponential: rate must be a finite number (got nan)."),
+        (lambda: g.Exponential(5.0, 1.0, "ve"), 'Exponential: units must be "edm" or "host" (got ve).'),
+        (lambda: g.Compressed(5.0, 0.0), "Compressed: share must be above 0 and at most 1 (got 0.0)."),
+        (lambda: g.Compressed(5.0, 1.1), "Compressed: share must be above 0 and at most 1 (got 1.1)."),
+        (lambda: g.Compressed(5.0, 0.5, 0.0), "Compressed: exponent must be above 0 (got 0.0)."),
         (lambda: g.Steps(()), "Steps: values must hold at least one weight (got ())."),
         (lambda: g.Steps((1.0, NAN)), "Steps: values[1] must be a finite number."),
         (lambda: g.Curve(()), "Curve: points must hold at least one point (got ())."),

@@ -3,25 +3,72 @@
 A new node is a new row here; the tests of the promises go through this list.
 """
 
+import copy
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import comfy.model_management
+import comfy.model_patcher
+import torch
 from azimuth import guidance
-from azimuth.nodes import angle_domain, apg, cfgpp, dynamic_thresholding, negative_guidance, scheduled_cfg
+from azimuth.nodes import (
+    angle_domain,
+    apg,
+    autoguidance,
+    beta_cfg,
+    cads,
+    cfg_zero_star,
+    cfgpp,
+    contrastive,
+    distilled_guidance,
+    dynamic_negative,
+    dynamic_thresholding,
+    energy_preserving,
+    epsilon_scaling,
+    frequency,
+    higs,
+    momentum_guidance,
+    negative_guidance,
+    norm_limit,
+    perturbed_attention,
+    pmc,
+    ratio_aware,
+    rescale,
+    safe_latent,
+    scheduled_cfg,
+    self_attention,
+    skimmed,
+    skip_layer,
+    sliding_mode,
+    smoothed_energy,
+    tangential,
+    tcfg,
+    temporal_score_rescaling,
+)
 from tiny import run_node, text
 
 
 @dataclass(frozen=True)
 class Method:
-    """`acting` and each of `neutral(cfg)` are the node's inputs; a neutral setting may depend on the sampler's cfg."""
+    """`acting` and each of `neutral(cfg)` are the node's inputs; a neutral setting may depend on the sampler's cfg.
+
+    `pictures`: it says of other latents than pictures that it leaves them alone.
+    `by_index`: it draws noise for every sample by its place in the batch.
+    """
 
     name: str
     node: type
     acting: dict
     neutral: Callable[[float], list[dict]] = field(default=lambda cfg: [])
+    pictures: bool = False
+    by_index: bool = False
 
     def on(self, patched, **changes):
-        return run_node(self.node, patched, **{**self.acting, **changes})
+        values = {**self.acting, **changes}
+        if "weak_model" in values and callable(values["weak_model"]):
+            values["weak_model"] = values["weak_model"](patched)
+        return run_node(self.node, patched, **values)
 
     def off(self, patched, cfg):
         return [self.on(patched, **changes) for changes in self.neutral(cfg)]
@@ -39,6 +86,16 @@ MIMIC = {
 }
 
 
+SLD = {
+    "preset": "custom",
+    "warmup": 0.1,
+    "concept_scale": 5.0,  # more would magnify what the host rounds otherwise in a batch of another size
+    "threshold": 0.0,
+    "momentum_scale": 0.4,
+    "momentum_beta": 0.6,
+}
+
+
 def negative_is_off(cfg):
     return [
         {"weight": 0.0},
@@ -46,6 +103,33 @@ def negative_is_off(cfg):
         {"weight": guidance.Steps((0.0,) * 6), "mode": "partial"},
         {"weight": 0.0, "mode": "perpendicular"},
     ]
+
+
+TERM = {"scale": 2.0, "start": 0.0, "end": 1.0, "rescale": 0.0}
+
+
+def term_is_off(cfg):
+    return [{"scale": 0.0}, {"start": 0.4, "end": 0.4}, {"scale": guidance.Steps((0.0,) * 6)}]
+
+
+def sag_is_off(cfg):
+    return [*term_is_off(cfg), {"blur": 0.0}]
+
+
+def weaker(patched):
+    """A worse MODEL of the same kind: the same network with other weights here and there."""
+    return spoilt(patched.model)
+
+
+@functools.cache
+def spoilt(net):
+    worse = copy.copy(net)
+    worse._modules = {**net._modules, "diffusion_model": copy.deepcopy(net.diffusion_model)}
+    generator = torch.Generator().manual_seed(5)
+    for parameter in worse.diffusion_model.parameters():
+        if parameter.ndim > 1:
+            parameter.data += 0.3 * parameter.std() * torch.randn(parameter.shape, generator=generator)
+    return comfy.model_patcher.ModelPatcher(worse, comfy.model_management.get_torch_device(), torch.device("cpu"))
 
 
 METHODS = [
@@ -100,8 +184,253 @@ METHODS = [
         apg.AdaptiveProjected,
         {"preset": {"preset": "custom", "eta": 0.2, "norm_threshold": 0.0, "momentum": -0.75}, "strength": 0.8},
     ),
+    Method(
+        "beta_cfg",
+        beta_cfg.BetaCFG,
+        {
+            "form": {"form": "normalised (ours)", "reference": 0.1},
+            "gamma": 0.5,
+            "a": 2.0,
+            "b": 3.0,
+            "floor": 1.0,
+            "strength": 1.0,
+        },
+        lambda cfg: [
+            {"strength": 0.0},
+            {"gamma": 0.0, "a": 1.0, "b": 1.0, "floor": min(cfg, 1.0)},
+        ],
+    ),
+    Method(
+        "beta_cfg_paper",
+        beta_cfg.BetaCFG,
+        {"form": {"form": "paper"}, "gamma": 1.0, "a": 1.0, "b": 1.0, "floor": 0.0, "strength": 0.7},
+    ),
+    Method(
+        "raag",
+        ratio_aware.RatioAware,
+        {"preset": {"preset": "RAAG"}, "weight": "w_max", "strength": 1.0},
+        lambda cfg: [
+            {"strength": 0.0},
+            {"preset": {"preset": "custom", "w_max": 3.0, "alpha": 0.0}, "weight": "sampler cfg"},
+        ],
+    ),
+    Method(
+        "mambo_g",
+        ratio_aware.RatioAware,
+        {"preset": {"preset": "MAMBO-G"}, "weight": "sampler cfg", "strength": 0.8},
+    ),
+    Method(
+        "zero_star",
+        cfg_zero_star.CFGZeroStar,
+        {"zero_init_steps": 1, "strength": 1.0},
+        lambda cfg: [{"strength": 0.0}, {"strength": 0.0, "zero_init_steps": 3}],
+    ),
+    Method("zero_star_alone", cfg_zero_star.CFGZeroStar, {"zero_init_steps": 0, "strength": 0.8}),
+    Method("tcfg", tcfg.TangentialDamping, {"strength": 1.0}, lambda cfg: [{"strength": 0.0}]),
+    Method(
+        "rescale",
+        rescale.Rescale,
+        {"phi": 0.7, "space": "v"},
+        lambda cfg: [{"phi": 0.0}, {"phi": guidance.Linear(0.0, 0.0)}, {"phi": 0.0, "space": "x0"}],
+    ),
+    Method("rescale_eps", rescale.Rescale, {"phi": 1.0, "space": "eps"}),
+    Method(
+        "energy",
+        energy_preserving.EnergyPreserving,
+        {"mode": "plain", "scope": "sample", "strength": 1.0},
+        lambda cfg: [{"strength": 0.0}, {"strength": 0.0, "mode": "robust"}],
+    ),
+    Method(
+        "energy_robust",
+        energy_preserving.EnergyPreserving,
+        {"mode": "robust", "scope": "frame", "strength": 0.8},
+    ),
+    Method(
+        "fdg",
+        frequency.FrequencyDecoupled,
+        {"mode": {"mode": "FDG", "low": 0.5, "high": 1.5}, "strength": 1.0},
+        lambda cfg: [
+            {"mode": {"mode": "FDG", "low": 1.0, "high": 1.0}},
+            {"mode": {"mode": "FDG 3 bands", "low": 1.0, "middle": 1.0, "high": 1.0}},
+            {"mode": {"mode": "FreSca", "low": 1.0, "high": 1.0, "cutoff": 0.3}},
+            {"strength": 0.0},
+        ],
+    ),
+    Method(
+        "fdg_3_bands",
+        frequency.FrequencyDecoupled,
+        {"mode": {"mode": "FDG 3 bands", "low": 0.4, "middle": 0.8, "high": 2.0}, "strength": 0.8},
+    ),
+    Method(
+        "fresca",
+        frequency.FrequencyDecoupled,
+        {"mode": {"mode": "FreSca", "low": 0.8, "high": 1.5, "cutoff": 0.3}, "strength": 1.0},
+    ),
+    Method(
+        "skimmed",
+        skimmed.SkimmedCFG,
+        {"skim_scale": 2.0, "mode": "exact", "flip_filter": True, "full_negative": False, "strength": 1.0},
+        lambda cfg: [
+            {"skim_scale": cfg},
+            {"skim_scale": guidance.Linear(cfg, cfg + 3.0)},
+            {"strength": 0.0},
+            {"mode": "as published", "strength": 0.0},
+        ],
+    ),
+    Method(
+        "skimmed_as_published",
+        skimmed.SkimmedCFG,
+        {"skim_scale": 2.0, "mode": "as published", "flip_filter": False, "full_negative": True, "strength": 0.8},
+    ),
+    Method(
+        "pmc",
+        pmc.NormCapped,
+        {"gamma": 1.05, "floor": 0.0, "strength": 1.0},
+        lambda cfg: [{"floor": 1.0}, {"strength": 0.0}],
+    ),
+    Method(
+        "momentum",
+        momentum_guidance.MomentumGuidance,
+        {"alpha": 0.8, "beta": 0.6, "t_min": 0.3, "t_max": 0.95},
+        lambda cfg: [{"alpha": 0.0}],
+    ),
+    Method(
+        "higs",
+        higs.HistoryGuidance,
+        {"weight": 1.75, "average": 0.75, "eta": 0.5, "t_min": 0.4, "t_max": 1.0, "bias_correction": False},
+        lambda cfg: [{"weight": 0.0}],
+    ),
+    Method(
+        "smc",
+        sliding_mode.SlidingMode,
+        {"gain": 0.2, "lam": 5.0, "gain_unit": "relative", "chatter_free": False, "strength": 1.0},
+        lambda cfg: [{"gain": 0.0}, {"strength": 0.0}],
+    ),
+    Method(
+        "norm_limit",
+        norm_limit.NormLimit,
+        {"limit": 1.0, "scope": "sample", "strength": 1.0},
+        lambda cfg: [{"strength": 0.0}, {"limit": 10.0}],
+    ),
+    Method(
+        "norm_limit_pixel",
+        norm_limit.NormLimit,
+        {"limit": 1.1, "scope": "pixel", "strength": 0.8},
+        lambda cfg: [{"strength": 0.0}],
+    ),
+    Method(
+        "tangential",
+        tangential.TangentialAmplifying,
+        {"eta": 1.3, "start": 0.0, "end": 1.0},
+        lambda cfg: [{"eta": 1.0}, {"eta": guidance.Linear(1.0, 1.0)}, {"start": 0.4, "end": 0.4}],
+    ),
+    Method(
+        "epsilon_scaling",
+        epsilon_scaling.EpsilonScaling,
+        {"scale": 1.05},
+        lambda cfg: [{"scale": 1.0}, {"scale": guidance.Linear(1.0, 1.0)}],
+    ),
+    Method(
+        "tsr",
+        temporal_score_rescaling.TemporalScoreRescaling,
+        {"k": 0.8, "data_sigma": 1.0},
+        lambda cfg: [{"k": 1.0}, {"k": 1.0, "data_sigma": 3.0}, {"k": guidance.Linear(1.0, 1.0)}],
+    ),
+    Method(
+        "negated",
+        negative_guidance.NegativeGuidance,
+        {**NEGATIVE, "mode": "not", "weight": 0.5},
+        lambda cfg: [{"weight": 0.0}, {"start": 0.4, "end": 0.4}],
+    ),
+    Method(
+        "contrastive",
+        contrastive.ContrastiveCFG,
+        {"negative": text(3), "tau": 0.2, "norm": "sum (paper)", "strength": 1.0, "start": 0.0, "end": 1.0},
+        lambda cfg: [{"strength": 0.0}, {"start": 0.4, "end": 0.4}, {"strength": guidance.Steps((0.0,) * 6)}],
+    ),
+    Method(
+        "dng",
+        dynamic_negative.DynamicNegative,
+        {"negative": text(3), "weight": 2.0, "base": "positive", "prior": 0.2, "tau": 0.2, "delta": 2e-4}
+        | {"p_min": 1e-6, "p_max": 0.8},
+        lambda cfg: [{"weight": 0.0}, {"weight": guidance.Steps((0.0,) * 6)}],
+    ),
+    Method(
+        "sld",
+        safe_latent.SafeLatent,
+        {"negative": text(3), "preset": SLD, "strength": 1.0},
+        lambda cfg: [
+            {"strength": 0.0},
+            {"strength": guidance.Steps((0.0,) * 6)},
+            {"preset": {**SLD, "concept_scale": 0.0}},
+        ],
+    ),
+    Method("sld_weak", safe_latent.SafeLatent, {"negative": text(3), "preset": {"preset": "weak"}, "strength": 0.8}),
+    Method("pag", perturbed_attention.PerturbedAttention, {**TERM, "strength": 1.0, "blocks": "auto"}, term_is_off),
+    Method(
+        "pag_soft",
+        perturbed_attention.PerturbedAttention,
+        {**TERM, "strength": 0.6, "blocks": "auto", "rescale": 0.7},
+        lambda cfg: [{"strength": 0.0}],
+    ),
+    Method("seg", smoothed_energy.SmoothedEnergy, {**TERM, "blur": 10000.0, "blocks": "auto"}, term_is_off),
+    Method(
+        "seg_blur",
+        smoothed_energy.SmoothedEnergy,
+        {**TERM, "blur": 1.0, "blocks": "1, middle 0", "rescale": 0.7},
+        lambda cfg: [{"blur": 0.0}],
+    ),
+    Method(
+        "slg",
+        skip_layer.SkipLayer,
+        {**TERM, "skip": "block", "choice": {"choice": "fixed", "blocks": "1, middle 0"}},
+        term_is_off,
+    ),
+    Method(
+        "stg_a",
+        skip_layer.SkipLayer,
+        {**TERM, "skip": "attention", "choice": {"choice": "fixed", "blocks": "1, input 1"}, "rescale": 0.7},
+    ),
+    Method(
+        "s2", skip_layer.SkipLayer, {**TERM, "skip": "block", "choice": {"choice": "random", "count": 2, "seed": 5}}
+    ),
+    Method(
+        "sag", self_attention.SelfAttention, {"scale": 0.7, "blur": 2.0, "start": 0.0, "end": 1.0}, sag_is_off, True
+    ),
+    Method("autoguidance", autoguidance.Autoguidance, {**TERM, "weak_model": weaker}, term_is_off),
+    Method(
+        "cads",
+        cads.ConditionAnnealing,
+        {"scale": 0.25, "tau1": 0.6, "tau2": 0.9, "psi": 1.0},
+        lambda cfg: [{"scale": 0.0}, {"tau1": 1.0, "tau2": 1.0}, {"scale": guidance.Steps((0.0,) * 6)}],
+        by_index=True,
+    ),
 ]
-BY_NAME = {method.name: method for method in METHODS}
+DISTILLED = {
+    "mode": "schedule",
+    "guidance": guidance.Linear(5.0, 2.0),
+    "start": 0.0,
+    "end": 1.0,
+    "low": 1.5,
+    "high": 3.5,
+    "passes": "all",
+}
+# They act on other models than the one of those tests, and have tests of their own.
+ELSEWHERE = [
+    Method(
+        "distilled",
+        distilled_guidance.DistilledGuidance,
+        DISTILLED,
+        lambda cfg: [{"guidance": 3.5}, {"guidance": guidance.Linear(3.5, 3.5)}, {"start": 0.4, "end": 0.4}],
+    ),
+    Method(
+        "distilled_pair",
+        distilled_guidance.DistilledGuidance,
+        {**DISTILLED, "mode": "two passes", "guidance": 4.0},
+        lambda cfg: [{"start": 0.4, "end": 0.4}],
+    ),
+]
+BY_NAME = {method.name: method for method in METHODS + ELSEWHERE}
 
 
 def stack(patched, *names):

@@ -8,13 +8,33 @@ import torch
 from azimuth import guidance
 from azimuth.nodes import (
     angle_domain,
+    autoguidance,
+    beta_cfg,
+    cads,
     cfgpp,
+    contrastive,
+    distilled_guidance,
+    dynamic_negative,
     dynamic_thresholding,
+    epsilon_scaling,
+    higs,
+    momentum_guidance,
     negative_guidance,
+    norm_limit,
+    perturbed_attention,
     pipeline,
+    ratio_aware,
     report,
+    safe_latent,
     schedule,
     scheduled_cfg,
+    self_attention,
+    skip_layer,
+    sliding_mode,
+    smoothed_energy,
+    stages,
+    tangential,
+    temporal_score_rescaling,
 )
 from azimuth.nodes.run import OPTION
 from comfy.patcher_extension import WrappersMP
@@ -31,7 +51,41 @@ NUMBERS = [
     (cfgpp, "CFGPlusPlus", "cfgpp", "lam", 0.0, 1.0),
     (cfgpp, "CFGPlusPlus", "cfgpp", "limit", 1.0, 1000.0),
     (angle_domain, "AngleDomain", "adg", "max_angle", 0.0, 90.0),
+    (distilled_guidance, "DistilledGuidance", "distilled", "guidance", 0.0, 100.0),
+    (cads, "ConditionAnnealing", "cads", "scale", 0.0, 5.0),
+    (cads, "ConditionAnnealing", "cads", "psi", 0.0, 1.0),
     (angle_domain, "AngleDomain", "adg", "strength", 0.0, 1.0),
+    (beta_cfg, "BetaCFG", "beta_cfg", "gamma", 0.0, 1.0),
+    (beta_cfg, "BetaCFG", "beta_cfg", "a", 1.0, 20.0),
+    (beta_cfg, "BetaCFG", "beta_cfg", "floor", 0.0, 10.0),
+    (ratio_aware, "RatioAware", "raag", "strength", 0.0, 1.0),
+    (momentum_guidance, "MomentumGuidance", "momentum", "alpha", 0.0, 2.0),
+    (momentum_guidance, "MomentumGuidance", "momentum", "beta", 0.0, 0.99),
+    (higs, "HistoryGuidance", "higs", "weight", 0.0, 5.0),
+    (higs, "HistoryGuidance", "higs", "average", 0.05, 1.0),
+    (higs, "HistoryGuidance", "higs", "eta", 0.0, 1.0),
+    (sliding_mode, "SlidingMode", "smc", "gain", 0.0, 2.0),
+    (sliding_mode, "SlidingMode", "smc", "lam", 1.0, 20.0),
+    (sliding_mode, "SlidingMode", "smc", "strength", 0.0, 1.0),
+    (norm_limit, "NormLimit", "norm_limit", "limit", 0.5, 10.0),
+    (norm_limit, "NormLimit", "norm_limit", "strength", 0.0, 1.0),
+    (tangential, "TangentialAmplifying", "tangential", "eta", 0.5, 2.0),
+    (epsilon_scaling, "EpsilonScaling", "epsilon_scaling", "scale", 0.5, 1.5),
+    (temporal_score_rescaling, "TemporalScoreRescaling", "tsr", "k", 0.1, 10.0),
+    (temporal_score_rescaling, "TemporalScoreRescaling", "tsr", "data_sigma", 0.01, 100.0),
+    (contrastive, "ContrastiveCFG", "contrastive", "tau", 0.0, 10000.0),
+    (contrastive, "ContrastiveCFG", "contrastive", "strength", 0.0, 1.0),
+    (dynamic_negative, "DynamicNegative", "dng", "weight", 0.0, 100.0),
+    (dynamic_negative, "DynamicNegative", "dng", "tau", 0.0, 10.0),
+    (dynamic_negative, "DynamicNegative", "dng", "p_max", 0.5, 0.99),
+    (safe_latent, "SafeLatent", "sld", "strength", 0.0, 1.0),
+    (perturbed_attention, "PerturbedAttention", "pag", "scale", 0.0, 100.0),
+    (perturbed_attention, "PerturbedAttention", "pag", "strength", 0.0, 1.0),
+    (perturbed_attention, "PerturbedAttention", "pag", "rescale", 0.0, 1.0),
+    (smoothed_energy, "SmoothedEnergy", "seg", "blur", 0.0, 10000.0),
+    (skip_layer, "SkipLayer", "slg", "scale", 0.0, 100.0),
+    (autoguidance, "Autoguidance", "autoguidance", "scale", 0.0, 100.0),
+    (self_attention, "SelfAttention", "sag", "blur", 0.0, 10.0),
 ]
 IDS = [f"{method}-{name}" for _, _, method, name, _, _ in NUMBERS]
 
@@ -65,6 +119,14 @@ def test_what_is_out_of_range_is_refused_with_the_limits(module, node, method, n
         ("mimic", "startpoint"),
         ("mimic", "measure"),
         ("adg", "mode"),
+        ("raag", "weight"),
+        ("smc", "gain_unit"),
+        ("norm_limit", "scope"),
+        ("contrastive", "norm"),
+        ("dng", "base"),
+        ("slg", "skip"),
+        ("distilled", "mode"),
+        ("distilled", "passes"),
     ],
 )
 def test_an_option_that_does_not_exist_is_refused_with_those_that_do(method, name):
@@ -74,7 +136,15 @@ def test_an_option_that_does_not_exist_is_refused_with_those_that_do(method, nam
     assert str(BY_NAME[method].acting[name]) in str(error.value)
 
 
-@pytest.mark.parametrize("node", [scheduled_cfg.ScheduledCFG, negative_guidance.NegativeGuidance])
+WINDOWED = [
+    scheduled_cfg.ScheduledCFG,
+    negative_guidance.NegativeGuidance,
+    contrastive.ContrastiveCFG,
+    tangential.TangentialAmplifying,
+]
+
+
+@pytest.mark.parametrize("node", WINDOWED)
 def test_a_window_that_starts_after_its_end_is_refused_before_the_run_and_in_it(node):
     method = next(method for method in METHODS if method.node is node)
     answer = node.validate_inputs(start=0.8, end=0.2)
@@ -89,9 +159,36 @@ def test_a_window_that_starts_after_its_end_is_refused_before_the_run_and_in_it(
             method.on(model(), end=bad)
 
 
-def test_an_empty_conditioning_is_refused():
-    with pytest.raises(ValueError, match="Negative Guidance, input negative.*empty"):
-        BY_NAME["compose"].on(model(), negative=[])
+@pytest.mark.parametrize("name", [m.name for m in METHODS if "negative" in m.acting])
+def test_an_empty_conditioning_is_refused(name):
+    with pytest.raises(ValueError, match="input negative: the conditioning is empty") as error:
+        BY_NAME[name].on(model(), negative=[])
+    assert stages.of(BY_NAME[name].on(model()))[0].node in str(error.value)
+
+
+@pytest.mark.parametrize("bad", ["", "  ", None, 7, "seven", "7,", "9-7", "middle", "input 4; 5", "0-5000"], ids=repr)
+def test_blocks_that_name_nothing_are_refused(bad):
+    for name in ("pag", "seg"):
+        with pytest.raises(ValueError, match="input blocks.*(write|first)"):
+            BY_NAME[name].on(model(), blocks=bad)
+    with pytest.raises(ValueError, match="input blocks"):
+        BY_NAME["slg"].on(model(), choice={"choice": "fixed", "blocks": bad})
+
+
+@pytest.mark.parametrize(
+    ("choice", "about"),
+    [
+        ({"choice": "random", "count": 0, "seed": 1}, "input count: 0 is out of range"),
+        ({"choice": "random", "count": 1.5, "seed": 1}, "input count: got 1.5"),
+        ({"choice": "random", "count": 1, "seed": -1}, "input seed: -1 is out of range"),
+        ({"choice": "upside down"}, "input choice: there is no 'upside down'; choose one of fixed, random"),
+        (None, "input choice"),
+    ],
+)
+def test_a_choice_of_blocks_that_cannot_be_is_refused(choice, about):
+    with pytest.raises(ValueError) as error:
+        BY_NAME["slg"].on(model(), choice=choice)
+    assert about in str(error.value)
 
 
 # ---- what only a run can know
@@ -162,16 +259,17 @@ def test_an_error_while_the_model_is_loaded_leaves_the_guider_as_it_was():
 
 
 def breaking(patched, sample_index, value, step):
-    """The MODEL with one value of one sample's prediction broken at one step."""
-    calls = []
+    """The MODEL with one value of one sample's prediction broken at one step, in every pass of it."""
+    levels = []
 
     def wrapper(apply_model, args):
         out = apply_model(args["input"], args["timestep"], **args["c"])
-        if len(calls) == step:
+        if args["timestep"][0] not in levels:
+            levels.append(args["timestep"][0])
+        if len(levels) - 1 == step:
             samples = out.shape[0] // len(args["cond_or_uncond"])
             out = out.clone()
             out[sample_index::samples, 0, 0, 0] = value
-        calls.append(1)
         return out
 
     patched = patched.clone()
@@ -221,6 +319,8 @@ def chosen(shape, **values):
         (chosen("linear", first="2", last=2.0), "input first"),
         (chosen("interval", inside=7.0, outside=1.0, start=0.8, end=0.2), "start must not lie after end"),
         (chosen("sigma interval", inside=7.0, outside=1.0, sigma_low=6.0, sigma_high=2.0), "sigma_low"),
+        (chosen("exponential", scale=5.0, rate=math.inf), "input rate"),
+        (chosen("compressed", scale=4.0, share=0.0, exponent=1.0), "input share: 0 is out of range"),
         (chosen("per step", weights=""), "at least one weight"),
         (chosen("per step", weights=" , ;\n"), "at least one weight"),
         (chosen("per step", weights="7 six"), "six"),

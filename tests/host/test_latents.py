@@ -75,7 +75,7 @@ def test_the_formulas_hold_at_every_rank(kind):
 
 
 @RANKS
-@pytest.mark.parametrize("name", [m.name for m in METHODS])
+@pytest.mark.parametrize("name", [m.name for m in METHODS if not m.pictures])
 def test_every_method_runs_at_every_rank(kind, name):
     patched, how = setting(kind)
     changes = {"negative": text(3, width=LATENTS[kind][2])} if "negative" in BY_NAME[name].acting else {}
@@ -114,7 +114,7 @@ def sample_pair(patched, steps=2, loud=1.0):
 FURTHER = {"negative": text(3, width=128)}
 
 
-@pytest.mark.parametrize("name", [m.name for m in METHODS])
+@pytest.mark.parametrize("name", [m.name for m in METHODS if not m.pictures])
 def test_every_method_runs_on_packed_latents(name):
     method = BY_NAME[name]
     ours = sample_pair(method.on(architecture(packed), **FURTHER if "negative" in method.acting else {}))
@@ -124,7 +124,9 @@ def test_every_method_runs_on_packed_latents(name):
     assert any((a - b).abs().max() > 1e-3 for a, b in zip(ours.unbind(), theirs.unbind(), strict=True))
 
 
-@pytest.mark.parametrize("name", ["perpendicular", "mimic_std", "imagen", "adg", "rotation", "partial", "apg"])
+@pytest.mark.parametrize(
+    "name", ["perpendicular", "mimic_std", "imagen", "adg", "rotation", "partial", "apg", "beta_cfg"]
+)
 def test_a_picture_is_guided_as_if_it_had_no_sound(name):
     """Each part of what every step ends with is the rule on that part alone."""
     method, seen = BY_NAME[name], []
@@ -211,9 +213,19 @@ def apart(patched):
     return (together - one_by_one).abs().max().item() / one_by_one.std().item()
 
 
-@pytest.mark.parametrize("name", [m.name for m in METHODS])
+@pytest.mark.parametrize("name", [m.name for m in METHODS if not m.by_index])
 def test_a_sample_does_not_depend_on_its_neighbours(name):
     assert apart(BY_NAME[name].on(model())) <= 4 * max(hosts_own_distance("eps"), 1e-6)
+
+
+@pytest.mark.parametrize("name", [m.name for m in METHODS if m.by_index])
+def test_a_sample_with_noise_of_its_own_depends_on_its_place_alone(name):
+    patched = BY_NAME[name].on(model())
+    together = sample(patched, x=noise(3))
+    for i in range(3):
+        others = noise(3, seed=50)
+        others[i] = noise(3)[i]
+        assert torch.equal(sample(patched, x=others)[i], together[i])
 
 
 def test_nor_under_a_flow_model():

@@ -44,6 +44,10 @@ def composed(c, u, n, s=S):
     return u + W * (c - u) - s * (n - u)
 
 
+def negated(c, u, n, s=S):
+    return u + W * (c - u) - s * W * (n - u)
+
+
 def perpendicular(c, u, n, s=S):
     p, q = c - u, n - u
     return u + W * (p - s * (q - flat_dot(q, p) / flat_dot(p, p) * p))
@@ -63,6 +67,7 @@ def as_main_negative(negative, patched=None, **how):
     ("mode", "literal", "s"),
     [
         ("compose", composed, 1.5),
+        ("not", negated, 0.4),
         ("perpendicular", perpendicular, 0.8),
         ("partial", partial, 0.4),
     ],
@@ -75,6 +80,21 @@ def test_a_further_negative_is_the_formula(kind, mode, literal, s):
     expected = literal(alone(text(1), **at), alone(text(2), **at), alone(text(3), **at), s)
     assert distance(ours, expected) < EXACT
     assert distance(predict(**at), expected) > 0.01
+
+
+def test_a_whole_not_contrasts_the_prompt_with_the_negative():
+    c, u, n = (alone(text(i)) for i in (1, 2, 3))
+    assert distance(predict(further(mode="not", weight=1.0)), u + W * (c - n)) < EXACT
+
+
+def test_not_follows_the_weight_of_the_step():
+    patched = further(mode="not", weight=0.4, patched=BY_NAME["scheduled_cfg"].on(model()))
+    seen = []
+    sample(watch(patched, seen))
+    for args in seen:
+        c, u, w = args["cond_denoised"], args["uncond_denoised"], args["cond_scale"]
+        n = alone(text(3), x=args["input"], sigma=args["sigma"][0].item())
+        assert distance(args["denoised"], u + w * (c - u) - 0.4 * w * (n - u)) < EXACT
 
 
 def test_two_chained_negatives_add_up():

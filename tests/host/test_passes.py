@@ -24,6 +24,13 @@ def test_a_step_at_weight_1_costs_one_pass(make):
     assert passes(scheduled(1.0), make=make) == [1] * 6
 
 
+def test_schedules_that_leave_steps_at_weight_1_save_their_passes():
+    assert passes(scheduled(guidance.Interval(6.0, 1.0, 0.0, 0.5))) == [2, 2, 2, 1, 1, 1]  # CFG truncation at r = 0.5
+    assert passes(scheduled(guidance.Compressed(4.0, 0.5))) == [2, 1] * 3
+    assert passes(scheduled(guidance.Compressed(4.0, 0.5, 2.0))) == [2, 1, 2, 1, 1, 1]
+    assert passes(scheduled(guidance.Exponential(4.0, 0.5))) == [2] * 6
+
+
 @pytest.mark.parametrize("make", [None, cfg_guider(1.0)], ids=["KSampler", "CFGGuider"])
 def test_a_schedule_makes_the_negative_pass_of_a_sampler_at_cfg_1(make):
     assert passes(scheduled(INTERVAL), make=make, cfg=1.0) == [1, 2, 2, 2, 1, 1]

@@ -92,16 +92,29 @@ def dit():
     return comfy.supported_models.SD3({**shape, **embedding})
 
 
+def flux():
+    """Flux's transformer, which reads a number for the guidance that was distilled into it."""
+    size = {"hidden_size": 64, "num_heads": 2, "axes_dim": [8, 12, 12], "mlp_ratio": 2.0, "theta": 10000}
+    depth = {"depth": 1, "depth_single_blocks": 1, "patch_size": 2, "in_channels": 16, "out_channels": 16}
+    text = {"context_in_dim": WIDTH, "vec_in_dim": 8, "txt_ids_dims": [], "qkv_bias": True}
+    return comfy.supported_models.Flux({"image_model": "flux", "guidance_embed": True, **size, **depth, **text})
+
+
+def schnell():
+    """The same without an embedding for guidance."""
+    return comfy.supported_models.FluxSchnell({**flux().unet_config, "guidance_embed": False})
+
+
 def video():
     """Wan's transformer: 5-D latents of a flow model."""
-    size = {"dim": 64, "ffn_dim": 64, "num_heads": 2, "num_layers": 1, "text_dim": WIDTH, "freq_dim": 32}
+    size = {"dim": 64, "ffn_dim": 64, "num_heads": 2, "num_layers": 2, "text_dim": WIDTH, "freq_dim": 32}
     return comfy.supported_models.WAN21_T2V({"image_model": "wan2.1", "model_type": "t2v", **size})
 
 
 def audio():
     """Stable Audio's transformer: 3-D latents of a v model."""
     return comfy.supported_models.StableAudio(
-        {"audio_model": "dit1.0", "embed_dim": 64, "num_heads": 1, "depth": 1, "project_cond_tokens": True}
+        {"audio_model": "dit1.0", "embed_dim": 64, "num_heads": 1, "depth": 2, "project_cond_tokens": True}
     )
 
 
@@ -110,7 +123,7 @@ def packed():
     video = {"cross_attention_dim": 64, "attention_head_dim": 32, "num_attention_heads": 2}
     sound = {"audio_cross_attention_dim": 64, "audio_attention_head_dim": 32, "audio_num_attention_heads": 2}
     connector = {"connector_num_layers": 1, "connector_attention_head_dim": 32, "connector_num_attention_heads": 2}
-    size = {"num_layers": 1, "caption_channels": WIDTH, **connector}
+    size = {"num_layers": 2, "caption_channels": WIDTH, **connector}
     return comfy.supported_models.LTXAV({"image_model": "ltxav", **video, **sound, **size})
 
 
