@@ -1,5 +1,6 @@
 """The mathematics of guidance: torch in, torch out, no host. Every file's docstring is its method's card."""
 
+from .adaptive_guidance import adaptive_similarity
 from .add_term import add_term
 from .angle_domain import angle, angle_domain, rotate
 from .apg import apg
@@ -83,6 +84,7 @@ __all__ = [
     "Steps",
     "Triangle",
     "abs_quantile",
+    "adaptive_similarity",
     "add_term",
     "ancestral_sigma_down",
     "angle",

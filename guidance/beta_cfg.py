@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from .cfg import cfg
-from .reduce import dot_from, per_sample, safe
+from .reduce import distance, per_sample, safe
 
 _EPS_OVER_X0 = {
     "ve": lambda s: 1.0 / s,
@@ -51,6 +51,6 @@ def _shrinkage(
     cond: Tensor, uncond: Tensor, gamma: float, sigma: float | Tensor, kind: str, reference: float | None
 ) -> Tensor:
     """(r/||d||)^gamma per sample."""
-    length = dot_from(uncond, cond, cond).sqrt() * _EPS_OVER_X0[kind](sigma)
+    length = distance(uncond, cond) * _EPS_OVER_X0[kind](sigma)
     r = 1.0 if reference is None else reference * math.sqrt(cond[0].numel())
     return torch.where(length > torch.finfo(length.dtype).tiny, (r / safe(length)) ** gamma, 1.0)

@@ -6,6 +6,7 @@ Departures: samples are reduced one at a time. A reduction over several rows at 
 than one over a single row, and its rounding would then depend on the batch; this way it never does.
 """
 
+import functools
 from collections.abc import Callable, Iterator
 
 import torch
@@ -117,6 +118,27 @@ def _three(f: Callable[..., Tensor], *tensors: Tensor) -> tuple[Tensor, Tensor, 
     samples = zip(*tensors, strict=True)
     values = torch.stack([_by_piece(f, *(t.flatten() for t in sample)) for sample in samples], dim=1)
     return values.view(3, -1, *(1,) * (tensors[0].ndim - 1)).unbind()
+
+
+def products_of_residuals(origin: Tensor, a: Tensor, b: Tensor, share: float | Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """<p, p>, <p, q> and <q, q> per sample in one pass, each (B, 1, ..., 1), of p = origin - share a and q =
+    origin - share b."""
+
+    def products(k: float | Tensor, o: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        p, q = _residual(o, x, k), _residual(o, y, k)
+        pp, qq = _blocked_norm(p).square(), _blocked_norm(q).square()
+        return torch.stack((pp, p.mul_(q).sum(), qq))
+
+    shares = share.flatten().expand(len(origin)) if isinstance(share, Tensor) else [share] * len(origin)
+    rows = zip(shares, origin, a, b, strict=True)
+    values = [_by_piece(functools.partial(products, k), *(t.flatten() for t in row)) for k, *row in rows]
+    return torch.stack(values, dim=1).view(3, -1, *(1,) * (a.ndim - 1)).unbind()
+
+
+def _residual(origin: Tensor, a: Tensor, share: float | Tensor) -> Tensor:
+    if isinstance(share, Tensor):
+        return torch.addcmul(origin, a, share, value=-1.0)
+    return torch.sub(origin, a, alpha=share)
 
 
 def _by_piece(f: Callable[..., Tensor], *rows: Tensor) -> Tensor:

@@ -417,6 +417,11 @@ FUNCTIONS = (
         limit=5.0,
     ),
     Function("cads", lambda p: g.cads(p.cond, p.x, gamma=0.5, scale=0.25)),
+    Function(
+        "adaptive_similarity",
+        lambda p: g.adaptive_similarity(p.cond, p.uncond, x=p.x, sigma=p.each / 10.0, kind="flow"),
+        limit=5.0,
+    ),
     Function("angle", lambda p: g.angle(p.cond, p.uncond)),
     Function("effective_scale", lambda p: g.effective_scale(p.first, p.cond, p.uncond)),
     Function("dot", lambda p: g.dot(p.cond, p.uncond)),
@@ -691,6 +696,10 @@ def cads(scale):
     return lambda model, lab: put(nodes.cads.ConditionAnnealing, model, scale, 0.6, 0.9, 1.0)
 
 
+def adaptive(threshold):
+    return lambda model, lab: put(nodes.adaptive_guidance.AdaptiveGuidance, model, threshold, 0.2, "eps")
+
+
 def cfgpp(lam):
     return lambda model, lab: put(nodes.cfgpp.CFGPlusPlus, model, lam, 30.0)
 
@@ -824,6 +833,8 @@ NODES = (
     Node("Autoguidance, with its passes", Way(autoguidance), inside=True),
     Node("CADS", Way(cads(0.25))),
     Node("CADS at scale 0", Way(cads(0.0)), off=True),
+    Node("Adaptive Guidance, 0.9999", Way(adaptive(0.9999))),
+    Node("Adaptive Guidance at threshold 1", Way(adaptive(1.0)), off=True),
     Node(
         "interval + negative + ADG + imagen",
         Way(chain(INTERVAL.patch, negative("perpendicular", 1.0), adg("paper"), threshold("imagen", 4.0))),

@@ -126,8 +126,8 @@ MORE = (
     Row("APG", f"w = {HIGH:g}, custom: no threshold, no momentum", chain=(apg(0.0, 0.0),)),
     Row(
         "Beta-CFG",
-        f"w = {HIGH:g}, normalised: reference 0.1, gamma 1",
-        chain=(Node("AzimuthBetaCFG", {"form": "normalised (ours)", "form.reference": 0.1, "gamma": 1.0}),),
+        f"w = {HIGH:g}, normalised: reference 0.02, gamma 1",
+        chain=(Node("AzimuthBetaCFG", {"form": "normalised (ours)", "form.reference": 0.02, "gamma": 1.0}),),
     ),
     Row(
         "Ratio-Aware Guidance",
@@ -138,6 +138,12 @@ MORE = (
         "Ratio-Aware Guidance",
         f"MAMBO-G's alpha 8 at w_max = {HIGH:g}",
         chain=(Node("AzimuthRatioAware", {"preset": "MAMBO-G", "weight": "sampler cfg"}),),
+    ),
+    Row(
+        "Adaptive Guidance",
+        f"w = {LOW:g}, threshold 0.991 from 0.4 on",
+        LOW,
+        chain=(Node("AzimuthAdaptiveGuidance", {"threshold": 0.991, "start": 0.4}),),
     ),
     Row(
         "Scheduled CFG",

@@ -4,6 +4,7 @@ from comfy_api.latest import ComfyExtension
 from typing_extensions import override
 
 from . import (
+    adaptive_guidance,
     angle_domain,
     apg,
     autoguidance,
@@ -76,6 +77,7 @@ MODULES = (
     self_attention,
     distilled_guidance,
     cads,
+    adaptive_guidance,
     report,
 )
 

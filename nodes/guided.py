@@ -23,7 +23,7 @@ def guide(args: dict) -> torch.Tensor:
         return args["denoised"]
     this.calls += 1
     moment = moment_of(args, this)
-    guided = args["denoised"] if moment.uncond is None else combine(args, this, moment)
+    guided = args["denoised"] if moment.uncond is None else settle(args, this, moment, combine(args, this, moment))
     return correct(this, moment, add_terms(args, this, moment, guided))
 
 
@@ -156,6 +156,28 @@ def add_terms(args: dict, this: run.Run, moment: Moment, guided: torch.Tensor) -
         ours = apply(this, stage, stage.rule, dataclasses.replace(seen, guided=guided))
         guided = select_per_sample(finite, ours, guided)
     return guided
+
+
+def settle(args: dict, this: run.Run, moment: Moment, guided: torch.Tensor) -> torch.Tensor:
+    """Note which samples have settled by now; those that had before this step get what weight 1 would give them."""
+    for stage in () if this.keeps_pass else this.counting(stages.Skip, this.step, moment.scale):
+        parts = dataclasses.replace(moment, value=stage.value(this, this.step)).parts(this.latent_shapes)
+        settled = torch.stack([stage.rule(part) for part in parts]).all(dim=0)
+        memory = this.memory(stage, 0)
+        if memory.value is not None:
+            settled = settled | memory.value
+            guided = select_per_sample(memory.value, unguided(args, moment), guided)
+        memory.keep(settled)
+        this.settled = settled.all()
+    return guided
+
+
+def unguided(args: dict, moment: Moment) -> torch.Tensor:
+    """The host's result at weight 1: the positive, and what earlier post-CFG functions added to the pair's."""
+    options = args["model_options"]
+    if "sampler_cfg_function" in options or not earlier_post_functions(options):
+        return moment.cond
+    return moment.cond + (args["denoised"] - plain(moment))
 
 
 def correct(this: run.Run, moment: Moment, guided: torch.Tensor) -> torch.Tensor:

@@ -97,6 +97,13 @@ def wants_negative_pass(guider, kind: GuiderKind, scale: float, model_options: d
     return getattr(guider, "neg_scale", 0.0) != 0.0 or kind.name.endswith("(nested)")
 
 
+def keeper_of_the_pass(guider, kind: GuiderKind, model_options: dict) -> str | None:
+    """Who wants the baseline's prediction even at weight 1, where else no pass is made for it; None if nobody does."""
+    if model_options.get("disable_cfg1_optimization", False):
+        return "the sampler or another node"
+    return f"the {kind.name}" if wants_negative_pass(guider, kind, 1.0, model_options) else None
+
+
 def makes_negative_pass(guider, kind: GuiderKind, scale: float, model_options: dict) -> bool:
     """Whether the host will evaluate the baseline's conditioning at this scale."""
     return negative_model(guider) is not None and wants_negative_pass(guider, kind, scale, model_options)

@@ -100,11 +100,12 @@ def obstacle(guider, row: guiders.GuiderKind, stage: stages.Stage) -> str:
 
 
 def finish(this: run.Run, executor, *args, **kwargs):
-    """Sample, and report what was not finite even if the run was interrupted."""
+    """Sample, and report what was not finite and what was skipped even if the run was interrupted."""
     try:
         return executor(*args, **kwargs)
     finally:
         report_non_finite(this)
+        report_skipped(this)
 
 
 def loading_weight(this: run.Run) -> float:
@@ -156,7 +157,7 @@ def contrasting(this: run.Run) -> list[stages.Stage]:
 
 
 def warn_without_negative(this: run.Run) -> None:
-    for stage in this.of(stages.Weight) + contrasting(this):
+    for stage in this.of(stages.Weight) + this.of(stages.Skip) + contrasting(this):
         this.say(
             f"{stage.node} has no effect under the {this.guider.name}, which makes no negative pass; use a CFG Guider "
             f"or KSampler.",
@@ -194,7 +195,8 @@ def warn_at_weight_1(guider, this: run.Run, scales: list[float]) -> None:
                 f"{stage.node} has no effect at weight 1, where no negative pass is made; raise the sampler's cfg.",
                 logging.WARNING,
             )
-    if 1.0 in scales and not this.guider.corrects:
+    reached = 1.0 in scales or any(this.ever_counts(stage, this.before) for stage in this.of(stages.Skip))
+    if reached and not this.guider.corrects:
         for stage in this.of(stages.Add) + this.of(stages.Correct):
             this.say(
                 f"{stage.node} has no effect at weight 1 under the {this.guider.name}, which skips it there; keep the "
@@ -230,6 +232,12 @@ def report_non_finite(this: run.Run) -> None:
             f"it was passed on as it came, so check the model's precision or lower the guidance weight.",
             logging.WARNING,
         )
+
+
+def report_skipped(this: run.Run) -> None:
+    for stage in this.of(stages.Skip):
+        if this.passes_due:
+            this.say(f"{stage.node} skipped {this.passes_skipped} of {this.passes_due} negative passes.")
 
 
 def prepare_sampling(executor, model, noise_shape, conds, *args, model_options=None, **kwargs):
@@ -279,7 +287,7 @@ def predict_noise(executor, x, timestep, model_options=None, seed=None):
 
 def weigh(guider, this: run.Run, before: float, model_options: dict) -> dict:
     """Set the guider's weight and what its step contrasts, and return the options that this takes."""
-    scale = step_scale(this, before)
+    scale = step_scale(guider, this, before, model_options)
     set_weight(guider, this, scale)
     if this.makes_pair(this.step):
         model_options = with_pair(guider, this, model_options)
@@ -316,16 +324,47 @@ def find_step(guider, this: run.Run, timestep) -> None:
     baseline = guider.conds.get(this.guider.baseline) or [] if not this.pair else []
     timed = branches.is_timed(baseline)
     if timed or this.needs_step:
-        this.step = run.find_step(this.sigmas, timestep[0].item())
+        called_at, settled = read(timestep, this.settled)
+        this.enter(run.find_step(this.sigmas, called_at), settled)
     this.baseline_missing = timed and not branches.in_time(baseline, this.step.called_at)
 
 
-def step_scale(this: run.Run, before: float) -> float:
-    """The weight of this step; 1 where there is no main negative, of which the host would hand over zeros."""
+def read(timestep, settled) -> tuple[float, bool]:
+    """The sigma of a call and whether all samples have settled, in one wait for the device."""
+    if settled is None:
+        return timestep[0].item(), False
+    called_at, all_settled = torch.stack((timestep[0], settled.to(timestep))).tolist()
+    return called_at, bool(all_settled)
+
+
+def step_scale(guider, this: run.Run, before: float, model_options: dict) -> float:
+    """The weight of this step; 1 where there is no main negative, of which the host would hand over zeros, and where
+    none is needed any more."""
     if this.baseline_missing:
         this.say("Azimuth: the negative's time range does not reach every step; those steps run at weight 1.")
         return 1.0
-    return this.scale_at(this.step, before)
+    scale = this.scale_at(this.step, before)
+    return 1.0 if skips(guider, this, scale, model_options) else scale
+
+
+def skips(guider, this: run.Run, scale: float, model_options: dict) -> bool:
+    """Whether a step leaves its negative pass out because all samples have settled."""
+    stage = next((s for s in this.of(stages.Skip) if not s.off(scale, s.value(this, this.step))), None)
+    if stage is None:
+        return False
+    keeper = guiders.keeper_of_the_pass(guider, this.guider, model_options)
+    this.keeps_pass = keeper is not None
+    if this.keeps_pass:
+        keeper = this.sampler_name if this.sampler_name.endswith("_cfg_pp") else keeper
+        this.say(
+            f"{stage.node} has no effect: {keeper} wants the negative's prediction at every step; do without one of "
+            f"the two.",
+            logging.WARNING,
+        )
+        return False
+    this.passes_due += 1
+    this.passes_skipped += this.skipping
+    return this.skipping
 
 
 def stand_in(guider, this: run.Run) -> None:

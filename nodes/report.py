@@ -15,6 +15,7 @@ HEADINGS = {
     stages.Negative: "Further negatives",
     stages.Baseline: "Baseline",
     stages.Weight: "Weight",
+    stages.Skip: "Negative passes",
     stages.Combine: "Combine rule",
     stages.Add: "Added term",
     stages.Correct: "Correction",
@@ -74,10 +75,11 @@ def run_lines(model, cfg: float, sigmas) -> list[str]:
     terms = [run.counting(stages.Add, step, scale) for step, scale in zip(run.steps, scales, strict=True)]
     passes = len(pairs) + sum(pairs) + sum(map(len, terms))
     weights = " ".join(f"{scale:.4g}" for scale in scales)
+    skips = "".join(f", before {stage.node} skips any" for stage in run.of(stages.Skip))
     return [
         *([f"No effect on this model: {idle}"] if idle else []),
         f"Weights over {len(scales)} steps (euler, cfg {cfg:g}): {weights}",
-        f"Passes: {passes} in place of {2 * len(scales)}, further negatives not counted",
+        f"Passes: {passes} in place of {2 * len(scales)}, further negatives not counted{skips}",
     ]
 
 

@@ -10,6 +10,8 @@ import logging
 import math
 from dataclasses import dataclass, field
 
+from torch import Tensor
+
 from ..guidance import Memory
 from . import guiders, stages
 
@@ -94,6 +96,11 @@ class Run:
     before: float | None = None  # the weight that the guider came with
     neutral: bool = False
     baseline_missing: bool = False
+    settled: Tensor | None = None  # on the device: whether all samples had settled by the last guided call
+    skipping: bool = False  # since a step that began with all samples settled
+    keeps_pass: bool = False  # somebody wants the negative's prediction at weight 1 too
+    passes_due: int = 0
+    passes_skipped: int = 0
     non_finite: list = field(default_factory=list)
     said: set = field(default_factory=set)
 
@@ -122,6 +129,12 @@ class Run:
         memory = self.memories.setdefault((stage, part), Memory())
         memory.begin(self.step.index)
         return memory
+
+    def enter(self, step: Step, settled: bool) -> None:
+        """Go to the step of a call; what settled in a step, whatever its number of calls, counts from the next one."""
+        if settled and step.index != self.step.index:
+            self.skipping, self.settled = True, None
+        self.step = step
 
     def of(self, kind: type) -> list:
         return [stage for stage in self.stages if isinstance(stage, kind)]

@@ -226,6 +226,15 @@ class Baseline(Blended):
 
 
 @dataclass(frozen=True, eq=False)
+class Skip(Blended):
+    """Is the negative still needed? The rule sees the raw pair of a guided step and returns which samples have settled.
+
+    A settled sample is given what weight 1 gives from the next step on. Once all have settled, every step is one at
+    weight 1, so no negative pass is made.
+    """
+
+
+@dataclass(frozen=True, eq=False)
 class Combine(Blended):
     """By what rule do cond and uncond become one? Where it is off, by plain CFG."""
 
@@ -271,7 +280,7 @@ class Correct(Blended):
     needs_pair: bool = False
 
 
-ORDER = (Condition, Pair, Negative, Baseline, Weight, Combine, Add, Correct)
+ORDER = (Condition, Pair, Negative, Baseline, Weight, Skip, Combine, Add, Correct)
 
 
 def of(carrier) -> tuple[Stage, ...]:
@@ -297,6 +306,11 @@ def refuse_conflict(stages: tuple[Stage, ...], new: Stage) -> None:
             raise ValueError(
                 f"{new.node}: the MODEL already carries {old.node}, and a step has one pair only; remove or bypass one "
                 f"of the two nodes."
+            )
+        if isinstance(old, Skip) and isinstance(new, Skip):
+            raise ValueError(
+                f"{new.node}: the MODEL already carries {old.node}, and one alone says when the negative is left out; "
+                f"remove or bypass one of the two nodes."
             )
         if isinstance(old, Weight) and isinstance(new, Weight) and (old.unit or new.unit):
             raise ValueError(

@@ -873,6 +873,15 @@ RECIPES = {
         "a cabin by a lake in autumn, oil painting",
         cfg=8.0,
     ),
+    "adaptive_guidance": lambda: picture(
+        "Adaptive Guidance",
+        "The negative pass is left out once it says the same as the positive one, so the end of the run goes up "
+        "to twice as fast. The log says how many passes were skipped; lower the threshold to skip more.",
+        lambda load: azimuth("AdaptiveGuidance", load),
+        "a narrow gauge steam train crossing a stone viaduct in autumn, aerial photograph",
+        cfg=7.0,
+        steps=30,
+    ),
     "guidance_report": lambda: picture(
         "Guidance Report",
         "The report lists what the MODEL will do and the weight of every step, before you trust a picture to "

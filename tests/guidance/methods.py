@@ -395,6 +395,18 @@ def distilled_pair(p, g1, g2):
     return g.distilled_pair(p.uncond, p.cond, low_guidance=g1, high_guidance=g2)
 
 
+def similarity(kind, space, low, high):
+    """The number per sample is sigma."""
+    return Method(
+        f"adaptive_similarity {space} {kind}",
+        lambda p, w: g.adaptive_similarity(p.cond, p.uncond, x=p.first, sigma=w, kind=kind, space=space),
+        lambda s, w: oracle.adaptive_similarity(s.cond, s.uncond, s.first, w, kind, space),
+        scales=(low, high),
+        result="float32",
+        exact=1e-6,
+    )
+
+
 def conversion(name, convert, kind, formula):
     return Method(
         f"{name} {kind}",
@@ -733,6 +745,9 @@ METHODS = [
         lambda s, w: oracle.cads(s.cond, s.first, 0.2, w, 0.7),
         scales=(0.05, 1.0),
     ),
+    similarity("ve", "eps", 0.5, 14.0),
+    similarity("flow", "eps", 0.05, 1.0),
+    similarity("flow", "velocity", 0.05, 1.0),
     Method(
         "effective_scale",
         lambda p, w: g.effective_scale(p.first, p.cond, p.uncond),

@@ -471,3 +471,9 @@ def cads(y, n, gamma, s, psi):
         return noisy
     rescaled = (noisy - np.mean(noisy)) / np.std(noisy) * np.std(y) + np.mean(y)
     return psi * rescaled + (1 - psi) * noisy
+
+
+def adaptive_similarity(c, u, x, sigma, kind, space):
+    p, q = (eps(x, d, sigma, kind) if space == "eps" else x - d for d in (c, u))
+    lengths = np.linalg.norm(p) * np.linalg.norm(q)
+    return 0.0 if lengths == 0 else np.vdot(p, q) / lengths

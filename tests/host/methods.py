@@ -13,6 +13,7 @@ import comfy.model_patcher
 import torch
 from azimuth import guidance
 from azimuth.nodes import (
+    adaptive_guidance,
     angle_domain,
     apg,
     autoguidance,
@@ -404,6 +405,12 @@ METHODS = [
         {"scale": 0.25, "tau1": 0.6, "tau2": 0.9, "psi": 1.0},
         lambda cfg: [{"scale": 0.0}, {"tau1": 1.0, "tau2": 1.0}, {"scale": guidance.Steps((0.0,) * 6)}],
         by_index=True,
+    ),
+    Method(
+        "adaptive",
+        adaptive_guidance.AdaptiveGuidance,
+        {"threshold": 0.0, "start": 0.0, "space": "eps"},
+        lambda cfg: [{"threshold": 1.0}],
     ),
 ]
 DISTILLED = {

@@ -7,6 +7,7 @@ import pytest
 import torch
 from azimuth import guidance
 from azimuth.nodes import (
+    adaptive_guidance,
     angle_domain,
     autoguidance,
     beta_cfg,
@@ -86,6 +87,8 @@ NUMBERS = [
     (skip_layer, "SkipLayer", "slg", "scale", 0.0, 100.0),
     (autoguidance, "Autoguidance", "autoguidance", "scale", 0.0, 100.0),
     (self_attention, "SelfAttention", "sag", "blur", 0.0, 10.0),
+    (adaptive_guidance, "AdaptiveGuidance", "adaptive", "threshold", 0.0, 1.0),
+    (adaptive_guidance, "AdaptiveGuidance", "adaptive", "start", 0.0, 1.0),
 ]
 IDS = [f"{method}-{name}" for _, _, method, name, _, _ in NUMBERS]
 
@@ -127,6 +130,7 @@ def test_what_is_out_of_range_is_refused_with_the_limits(module, node, method, n
         ("slg", "skip"),
         ("distilled", "mode"),
         ("distilled", "passes"),
+        ("adaptive", "space"),
     ],
 )
 def test_an_option_that_does_not_exist_is_refused_with_those_that_do(method, name):

@@ -1,7 +1,6 @@
 """Promise 3: under every guider of the host a stage acts as documented, or the log says once why it cannot."""
 
 import comfy.samplers
-import comfy_extras.nodes_perpneg as perpneg
 import latent_preview
 import pytest
 import torch
@@ -10,11 +9,17 @@ from azimuth.nodes import dynamic_thresholding
 from comfy.patcher_extension import WrappersMP
 from methods import BY_NAME, MIMIC, stack
 from tiny import (
+    EMPTY,
     alone,
+    basic,
+    cfg_guider,
     custom,
     distance,
+    dual,
+    dual_model,
     model,
     passes,
+    perp_neg,
     predict,
     run_node,
     sample,
@@ -27,31 +32,6 @@ import nodes as host_nodes
 
 W, S = 5.0, 1.5
 EXACT = 1e-4
-EMPTY = text(7)
-
-
-def perp_neg(cfg=W, neg_scale=0.8, empty=EMPTY):
-    return lambda patched: run_node(perpneg.PerpNegGuider, patched, text(1), text(2), empty, cfg, neg_scale)
-
-
-def dual(style, cfg1=4.0, cfg2=W, middle=4, negative=2):
-    prompts = text(1), text(middle), text(negative)
-    return lambda patched: run_node(custom.DualCFGGuider, patched, *prompts, cfg1, cfg2, style)
-
-
-def dual_model(cfg=W, other="v"):
-    return lambda patched: run_node(
-        custom.DualModelGuider, patched, text(1), cfg, model_negative=model(other), negative=text(2)
-    )
-
-
-def basic(patched):
-    return run_node(custom.BasicGuider, patched, text(1))
-
-
-def cfg_guider(cfg=W, negative=2):
-    return lambda patched: run_node(custom.CFGGuider, patched, text(1), text(negative), cfg)
-
 
 GUIDERS = {
     "CFG Guider": cfg_guider,

@@ -11,6 +11,7 @@ import comfy.model_sampling
 import comfy.samplers
 import comfy.supported_models
 import comfy_extras.nodes_custom_sampler as custom
+import comfy_extras.nodes_perpneg as perpneg
 import torch
 
 WIDTH = 64
@@ -240,6 +241,32 @@ def predict(patched, x=None, sigma=3.0, sigmas=None, **how):
     sigmas = torch.tensor([sigma, 0.0]) if sigmas is None else sigmas
     sample(patched, x=torch.zeros_like(x), sampler=comfy.samplers.KSAMPLER(call), sigmas=sigmas, **how)
     return seen[0].cpu()
+
+
+EMPTY = text(7)
+
+
+def cfg_guider(cfg=5.0, negative=2):
+    return lambda patched: run_node(custom.CFGGuider, patched, text(1), text(negative), cfg)
+
+
+def perp_neg(cfg=5.0, neg_scale=0.8, empty=EMPTY):
+    return lambda patched: run_node(perpneg.PerpNegGuider, patched, text(1), text(2), empty, cfg, neg_scale)
+
+
+def dual(style, cfg1=4.0, cfg2=5.0, middle=4, negative=2):
+    prompts = text(1), text(middle), text(negative)
+    return lambda patched: run_node(custom.DualCFGGuider, patched, *prompts, cfg1, cfg2, style)
+
+
+def dual_model(cfg=5.0, other="v"):
+    return lambda patched: run_node(
+        custom.DualModelGuider, patched, text(1), cfg, model_negative=model(other), negative=text(2)
+    )
+
+
+def basic(patched):
+    return run_node(custom.BasicGuider, patched, text(1))
 
 
 def alone(conditioning, patched=None, **how):
