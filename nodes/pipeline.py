@@ -95,7 +95,7 @@ def obstacle(guider, row: guiders.GuiderKind, stage: stages.Stage) -> str:
         if not math.isclose(guider.cfg, 1.0):
             return f"at cfg {guider.cfg:g}, where the sampler's negative is contrasted; set the sampler's cfg to 1"
     if isinstance(stage, (stages.Condition, stages.Pair)):
-        return stage.obstacle(guider.model_patcher.model, guider.conds["positive"])
+        return stage.obstacle(guider.model_patcher.model, guider.conds.get("positive", []))
     return ""
 
 
