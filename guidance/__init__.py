@@ -9,6 +9,7 @@ from .cads import cads, cads_gamma
 from .cfg import cfg
 from .cfg_zero_star import cfg_zero_star
 from .cfgpp import ancestral_sigma_down, cfgpp_scale
+from .cfgpp_dpmpp import cfgpp_2m, cfgpp_2s_end, cfgpp_2s_middle, cfgpp_step, middle_sigma, renoise
 from .compose import compose, negative_terms
 from .contrastive import contrastive, contrastive_terms
 from .convert import (
@@ -34,6 +35,7 @@ from .higs import higs
 from .memory import Memory
 from .mimic_threshold import mimic_threshold
 from .momentum import momentum_guidance
+from .nag import nag
 from .norm_limit import norm_limit
 from .partial_negative import partial_negative
 from .perp_neg import perp_neg, perp_terms
@@ -41,6 +43,7 @@ from .perturbed_attention import perturbed_attention
 from .pmc import pmc
 from .quantile import abs_quantile
 from .ratio_aware import ratio_aware_scale
+from .rectified_cfgpp import euler_step, predictor_sigma, rectified_alpha, rectified_cfgpp
 from .reduce import dims, dot, norm, per_sample
 from .rescale import rescale, rescale_denoised
 from .safe import finite_per_sample, select_per_sample
@@ -67,6 +70,7 @@ from .smoothed_energy import smooth_queries
 from .tangential import tangential_amplify
 from .tcfg import tcfg
 from .temporal_score_rescaling import temporal_score_rescaling
+from .uncond_reuse import uncond_reuse
 
 __all__ = [
     "Beta",
@@ -97,7 +101,11 @@ __all__ = [
     "cads_gamma",
     "cfg",
     "cfg_zero_star",
+    "cfgpp_2m",
+    "cfgpp_2s_end",
+    "cfgpp_2s_middle",
     "cfgpp_scale",
+    "cfgpp_step",
     "compose",
     "contrastive",
     "contrastive_terms",
@@ -113,14 +121,17 @@ __all__ = [
     "energy_preserving",
     "eps_from_denoised",
     "epsilon_scaling",
+    "euler_step",
     "fdg",
     "finite_per_sample",
     "flow_sigma",
     "fresca",
     "half_log_snr",
     "higs",
+    "middle_sigma",
     "mimic_threshold",
     "momentum_guidance",
+    "nag",
     "negative_terms",
     "noise_level",
     "norm",
@@ -131,7 +142,11 @@ __all__ = [
     "perp_terms",
     "perturbed_attention",
     "pmc",
+    "predictor_sigma",
     "ratio_aware_scale",
+    "rectified_alpha",
+    "rectified_cfgpp",
+    "renoise",
     "rescale",
     "rescale_denoised",
     "rotate",
@@ -146,6 +161,7 @@ __all__ = [
     "tangential_amplify",
     "tcfg",
     "temporal_score_rescaling",
+    "uncond_reuse",
     "v_from_denoised",
     "ve_sigma",
     "with_same_noise",

@@ -14,7 +14,7 @@ Identity: scale = 1 returns cond, scale = 0 uncond, bit for bit; up to 1 both fu
 Departures: angle_domain does not keep the norm: ||D||^2/||D_c||^2 = 1 + sin(2a) sin(theta); and D is not at
 theta + a from D_u. rotate is exact in both and is not the paper's. The official code has no identity at
 w = 1, is wrong for batches, gives NaN at theta = 0 and D_c/2 near theta = pi. Here an undefined direction
-returns D_c: D_u = 0, D_c = 0 (or lost in the rounding of D_u), or theta within 2e-3 of pi, which is the
+returns D_c: D_u = 0, D_c = 0 (or either lost in the rounding of the other), or theta within 2e-3 of pi, which is the
 rounding of a bfloat16 prediction.
 """
 
@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from .cfg import cfg
-from .reduce import dot, norm, norm_of_sum, per_sample, products_with_difference, safe, wide
+from .reduce import norm_of_sum, per_sample, products, products_with_difference, safe, weighted_sum
 
 
 def angle_domain(cond: Tensor, uncond: Tensor, *, scale: float | Tensor, max_angle: float = math.pi / 3) -> Tensor:
@@ -42,9 +42,9 @@ def angle(a: Tensor, b: Tensor) -> Tensor:
 
     0 if either is zero.
     """
-    a, b = wide(a), wide(b)
-    length = norm(b)
-    along = dot(a, b) / safe(length)
+    square, product = products(b, a)
+    length = square.sqrt()
+    along = product / safe(length)
     across = norm_of_sum(a, b, -along / safe(length))
     return torch.atan2(across, along) * (length > 0)
 
@@ -55,12 +55,11 @@ def _turn(coefficients, cond: Tensor, uncond: Tensor, scale: float | Tensor, max
     w = per_sample(scale, cond)
     if isinstance(w, float) and w <= 1.0:
         return cfg(cond, uncond, scale=w)
-    c, u = wide(cond), wide(uncond)
-    p, q = coefficients(c, u, w, max_angle)
+    p, q = coefficients(cond, uncond, w, max_angle)
     if isinstance(w, Tensor):
         p = torch.where(w > 1.0, p, w)
         q = torch.where(w > 1.0, q, 1.0 - w)
-    return (c * p).addcmul_(u, q).to(cond.dtype)
+    return weighted_sum((p, cond), (q, uncond))
 
 
 def _adg_coefficients(c: Tensor, u: Tensor, w: float | Tensor, max_angle: float) -> tuple[Tensor, Tensor]:
@@ -81,12 +80,16 @@ def _adg_coefficients(c: Tensor, u: Tensor, w: float | Tensor, max_angle: float)
 
 def _rotation_coefficients(c: Tensor, u: Tensor, w: float | Tensor, max_angle: float) -> tuple[Tensor, Tensor]:
     """P and Q of D = P c + Q u."""
-    length = norm(c)
-    along = dot(c, u) / safe(length)
-    ratio = along / safe(length)
-    across = norm_of_sum(u, c, -ratio)
+    cc, cd, dd = products_with_difference(u, c)
+    ratio = 1.0 + cd / safe(cc)
+    # The length of D_u - ratio D_c, from d = u - c: it keeps its digits where c and u are close.
+    across = (dd - cd.square() / safe(cc)).clamp(min=0.0).sqrt()
+    along = ratio * cc.sqrt()
     theta = torch.atan2(across, along)
     a = torch.minimum(((w - 1.0) * theta).clamp(max=max_angle), math.pi - theta)
-    reach = a.sin() * length / safe(across)
-    defined = (length > 0) & (across > 0) & (math.pi - theta > 2e-3)
+    turn = torch.where(theta > 0.0, a.sin() / safe(theta.sin()), w - 1.0)
+    uu = across.square() + along.square()
+    reach = turn * (cc / safe(uu)).sqrt()
+    eps, tiny = torch.finfo(cc.dtype).eps, torch.finfo(cc.dtype).tiny
+    defined = (cc > tiny) & (uu > 100 * eps * cc) & (math.pi - theta > 2e-3)
     return torch.where(defined, a.cos() + reach * ratio, 1.0), torch.where(defined, -reach, 0.0)

@@ -8,7 +8,8 @@ Space: x0. Shapes: cond, uncond (B, C, *spatial); norms and products per sample.
 w; norm_threshold r in the units of the latent, summed over all its values (2.5 to 15 for SD-class latents of
 512 to 1024 pixels, in proportion to the root of their number); eta in [0, 1]; momentum in (-1, 0].
 Identity: scale = 1 is cond; eta = 1 without threshold and momentum is `cfg`, bit for bit.
-Departures: where D_c is zero nothing is parallel to it. The host's node is the paper's at w + 1.
+Departures: where D_c is zero nothing is parallel to it. The host's node is the paper's at w + 1; the guider of
+diffusers pushes from D_u instead, and takes what the network gives out for x0.
 """
 
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from .cfg import cfg
 from .memory import Memory
-from .reduce import dot, per_sample, products_with_difference, safe, wide
+from .reduce import dot, per_sample, products, products_with_difference, safe, share, weighted_sum, wide
 
 
 def apg(
@@ -35,15 +36,14 @@ def apg(
     """
     if eta == 1.0 and norm_threshold == 0.0 and momentum == 0.0:
         return cfg(cond, uncond, scale=scale)
-    c, u = wide(cond), wide(uncond)
-    m = _with_momentum(c, u, momentum, state) if momentum and state is not None else None
-    cc, cm, mm = _products(c, u, m)
+    m = _with_momentum(wide(cond), wide(uncond), momentum, state) if momentum and state is not None else None
+    cc, cm, mm = _products(cond, uncond, m)
     bound = (norm_threshold / safe(mm.sqrt())).clamp(max=1.0) if norm_threshold else torch.ones_like(mm)
-    pull = (per_sample(scale, c) - 1.0) * bound
-    lost = pull * (1.0 - eta) * cm / safe(cc)
+    pull = (per_sample(scale, cond) - 1.0) * bound
+    lost = pull * (1.0 - eta) * share(cm, cc)
     if m is None:
-        return (c * (1.0 + pull - lost)).addcmul_(u, -pull).to(cond.dtype)
-    return (c * (1.0 - lost)).addcmul_(m, pull).to(cond.dtype)
+        return weighted_sum((1.0 + pull - lost, cond), (-pull, uncond))
+    return weighted_sum((1.0 - lost, cond), (pull, m))
 
 
 def _with_momentum(c: Tensor, u: Tensor, momentum: float, state: Memory) -> Tensor:
@@ -57,6 +57,6 @@ def _with_momentum(c: Tensor, u: Tensor, momentum: float, state: Memory) -> Tens
 def _products(c: Tensor, u: Tensor, m: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     """||D_c||^2, <D_c, m> and ||m||^2; without momentum m is D_c - D_u, which is then never made."""
     if m is not None:
-        return dot(c, c), dot(c, m), dot(m, m)
+        return *products(c, m), dot(m, m)
     cc, cd, dd = products_with_difference(u, c)
     return cc, -cd, dd

@@ -1,8 +1,7 @@
 """A Gaussian blur along one axis as a matrix, shared by SEG and SAG.
 
 Shapes: (length, length), to be multiplied from the left. Units: sigma in places along the axis.
-Departures: borders are reflected; no more taps than places (one more if their number is even), which is as far as a
-reflection reaches.
+Departures: borders are reflected; no more taps than places (one more if their number is even), as in SEG's code.
 """
 
 import torch

@@ -14,16 +14,19 @@ run, belongs to the run and not to this rule. The host's node multiplies D_u by 
 import torch
 from torch import Tensor
 
-from .cfg import cfg
-from .reduce import products_from, safe, wide
+from .reduce import by_piece, per_sample, products_along, share
 
 
 def cfg_zero_star(cond: Tensor, uncond: Tensor, *, scale: float | Tensor, x: Tensor) -> Tensor:
     """D_u + w (D_c - D_u) + (1 - w) (1 - s) (x - D_u), in the dtype of `cond`."""
-    c, u, noisy = wide(cond), wide(uncond), wide(x)
-    square, along, _ = products_from(u, noisy, c)
+    square, along = products_along(uncond, x, cond)
     # 1 - s = <D_c - D_u, x - D_u>/||x - D_u||^2: next to 1, s itself would lose its digits, and x can be large.
-    unexplained = along / safe(square)
-    # The unconditional prediction whose velocity is s v_u.
-    scaled = torch.lerp(u, noisy, unexplained)
-    return cfg(c, scaled, scale=scale).to(cond.dtype)
+    unexplained = share(along, square)
+    return by_piece(_against_scaled, cond, uncond, x, per_sample(scale, cond), unexplained)
+
+
+def _against_scaled(
+    c: Tensor, u: Tensor, x: Tensor, w: float | Tensor, unexplained: Tensor, *, out: Tensor | None = None
+) -> Tensor:
+    # The unconditional prediction whose velocity is s v_u, and CFG.
+    return torch.lerp(u, x, unexplained, out=out).lerp_(c, w)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from .compose import compose, negative_terms
 from .convert import noise_ratio
-from .reduce import norm_of_sum, per_sample, wide
+from .reduce import distances, per_sample, weighted_sum
 
 
 def contrastive(
@@ -35,9 +35,8 @@ def contrastive(
     """D_u + p (D_c - D_u) - q (D_n - D_u), in the dtype of `cond`."""
     if tau == 0.0:
         return compose(cond, uncond, [negative], scale=scale, weights=[scale])
-    c, u, n = wide(cond), wide(uncond), wide(negative)
-    p, q = _weights(c, u, n, scale, sigma, kind, tau, per_element)
-    return (c * p).addcmul_(u, 1.0 - p + q).addcmul_(n, -q).to(cond.dtype)
+    p, q = _weights(cond, uncond, negative, scale, sigma, kind, tau, per_element)
+    return weighted_sum((p, cond), (1.0 - p + q, uncond), (-q, negative))
 
 
 def contrastive_terms(
@@ -54,10 +53,9 @@ def contrastive_terms(
     """(p - w) (D_c - D_u) - q (D_n - D_u): what `contrastive` adds to plain CFG."""
     if tau == 0.0:
         return negative_terms(uncond, [negative], weights=[scale])
-    c, u, n = wide(cond), wide(uncond), wide(negative)
-    p, q = _weights(c, u, n, scale, sigma, kind, tau, per_element)
-    more = p - per_sample(scale, c)
-    return (c * more).addcmul_(u, q - more).addcmul_(n, -q).to(cond.dtype)
+    p, q = _weights(cond, uncond, negative, scale, sigma, kind, tau, per_element)
+    more = p - per_sample(scale, cond)
+    return weighted_sum((more, cond), (q - more, uncond), (-q, negative))
 
 
 def _weights(c, u, n, scale, sigma, kind: str, tau: float, per_element: bool) -> tuple[Tensor, Tensor]:
@@ -66,10 +64,9 @@ def _weights(c, u, n, scale, sigma, kind: str, tau: float, per_element: bool) ->
     count = c[0].numel() if per_element else 1
     twice = 2.0 * per_sample(scale, c)
 
-    minus_one = u.new_full((len(u), *(1,) * (u.ndim - 1)), -1.0)
-
-    def strength(a: Tensor) -> Tensor:
-        square = norm_of_sum(a, u, minus_one).square()
+    def strength(length: Tensor) -> Tensor:
+        square = length.square()
         return torch.where(square > 0.0, tau / count * square / ratio**2, 0.0)
 
-    return twice * torch.sigmoid(strength(c)), twice * torch.sigmoid(-strength(n))
+    positive, negative = map(strength, distances(u, c, n))
+    return twice * torch.sigmoid(positive), twice * torch.sigmoid(-negative)

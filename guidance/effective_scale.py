@@ -11,11 +11,11 @@ Identity: none, it is a measurement. Departures: where cond equals uncond every 
 import torch
 from torch import Tensor
 
-from .reduce import dot_from, safe
+from .reduce import products_along, share
 
 
 def effective_scale(guided: Tensor, cond: Tensor, uncond: Tensor) -> Tensor:
     """<D - D_u, Delta>/||Delta||^2 per sample, shape (B,), float32."""
-    square = dot_from(uncond, cond, cond)
-    along = dot_from(uncond, guided, cond) / safe(square)
+    square, product = products_along(uncond, cond, guided)
+    along = share(product, square)
     return torch.where(square > torch.finfo(square.dtype).tiny, along, 1.0).flatten().float()

@@ -15,12 +15,13 @@ squares, would measure the mean of the latent and little else.
 """
 
 import functools
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
 from .quantile import between_ranks
-from .reduce import distance, reduce_each, safe, wide
+from .reduce import distances, reduce_each, safe, wide
 
 BAND = (0.45, 0.55)
 
@@ -35,25 +36,28 @@ def energy_preserving(
     if scope not in SCOPES:
         raise ValueError(f"scope must be one of {', '.join(SCOPES)}, got {scope!r}.")
     g, c, noisy = wide(guided), wide(cond), wide(x)
-    length = _LENGTHS[robust, scope if g.ndim == 5 else "sample"]
-    actual = length(noisy, g)
-    ratio = torch.where(actual > torch.finfo(actual.dtype).tiny, length(noisy, c) / safe(actual), 1.0)
+    actual, wanted = _LENGTHS[robust, scope if g.ndim == 5 else "sample"](noisy, g, c)
+    ratio = torch.where(actual > torch.finfo(actual.dtype).tiny, wanted / safe(actual), 1.0)
     return torch.lerp(noisy, g, ratio).to(guided.dtype)
 
 
-def _norm_of_frames(x: Tensor, d: Tensor) -> Tensor:
-    return reduce_each(lambda x, d: torch.linalg.vector_norm(x - d, dim=-1), x, d, keep=3)
+def _norms_of_frames(x: Tensor, *ds: Tensor) -> Iterator[Tensor]:
+    return (reduce_each(lambda x, d: torch.linalg.vector_norm(x - d, dim=-1), x, d, keep=3) for d in ds)
 
 
-def _middle(x: Tensor, d: Tensor, keep: int) -> Tensor:
-    """The root of the mean of the squares between the two percentiles."""
-    return reduce_each(lambda x, d: between_ranks((x - d).square_(), *BAND).mean(-1).sqrt(), x, d, keep=keep)
+def _middles(x: Tensor, *ds: Tensor, keep: int) -> Iterator[Tensor]:
+    """Roots of the means of the squares between the two percentiles."""
+
+    def middle(x: Tensor, d: Tensor) -> Tensor:
+        return between_ranks((x - d).square_(), *BAND).mean(-1).sqrt()
+
+    return (reduce_each(middle, x, d, keep=keep) for d in ds)
 
 
 SCOPES = ("sample", "frame")
 _LENGTHS = {
-    (False, "sample"): distance,
-    (False, "frame"): _norm_of_frames,
-    (True, "sample"): functools.partial(_middle, keep=1),
-    (True, "frame"): functools.partial(_middle, keep=3),
+    (False, "sample"): distances,
+    (False, "frame"): _norms_of_frames,
+    (True, "sample"): functools.partial(_middles, keep=1),
+    (True, "frame"): functools.partial(_middles, keep=3),
 }

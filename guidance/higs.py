@@ -1,7 +1,7 @@
 """History Guidance (HiGS): the fine detail in which a prediction differs from those of the steps before it, amplified.
 
-Paper: "HiGS: History-Guided Sampling for Plug-and-Play Enhancement of Diffusion Models", 2025, arXiv 2509.22300,
-equations 5 to 9.
+Paper: Sadat, Salehi, Weber 2025, "HiGS: History-Guided Sampling for Plug-and-Play Enhancement of Diffusion Models",
+arXiv 2509.22300, equations 5 to 9.
 Formula: R = D - g     R' = R - (1 - eta) (<R, D>/||D||^2) D
          D' = D + w(t) iDCT(H DCT R'),  H = 1/(1 + exp(-50 (r - 0.05))),  r = sqrt((i/height)^2 + (j/width)^2)
          w(t) = weight sqrt((t - t_min)/(t_max - t_min)) where t_min < t <= t_max, else 0
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from .convert import noise_level
 from .memory import Memory
-from .reduce import per_sample, products_with_difference, safe, wide
+from .reduce import per_sample, products_with_difference, recorded, safe, wide
 
 STEEPNESS, CUTOFF = 50.0, 0.05
 
@@ -75,12 +75,17 @@ def _difference(d: Tensor, g: Tensor, factor: float, eta: float) -> Tensor:
 def _without_low_frequencies(r: Tensor, made: tuple[Tensor, Tensor, Tensor]) -> Tensor:
     """iDCT(H DCT r), written over r: frame by frame, so that temporaries are small and batches make no difference."""
     rows, columns, low = made
+
+    def lows(piece: Tensor) -> Tensor:
+        # A copy, for on some processors the last bits of a product depend on where its arguments lie in memory.
+        return (rows.T @ (low * (rows @ (piece.clone() @ columns.T)))) @ columns
+
+    if recorded(r):
+        return r - lows(r.view(-1, rows.shape[1], columns.shape[1])).view(r.shape)
     for sample in r:
         frames = sample.view(-1, rows.shape[1], columns.shape[1])
         for piece in frames.split(max(len(frames) // 4, (1 << 16) // frames[0].numel(), 1)):
-            # A copy, for on some processors the last bits of a product depend on where its arguments lie in memory.
-            waves = rows @ (piece.clone() @ columns.T)
-            piece.sub_((rows.T @ (low * waves)) @ columns)
+            piece.sub_(lows(piece))
     return r
 
 

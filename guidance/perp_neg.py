@@ -11,14 +11,15 @@ Departures: the host's node reduces over the batch and returns NaN where cond eq
 has its own projection, and with p = 0 there is no direction to protect: perp(a) = a.
 """
 
+import functools
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from .cfg import cfg
-from .compose import total, weighted
-from .reduce import dot, per_sample, safe, wide
+from .compose import weighted
+from .reduce import add_, by_piece, per_sample, products_along, share
 
 
 def perp_neg(
@@ -30,23 +31,48 @@ def perp_neg(
     weights: Sequence[float | Tensor],
 ) -> Tensor:
     """D_u + w [p - sum_i w_i perp(n_i)], in the dtype of `cond`."""
-    c, u = wide(cond), wide(uncond)
-    pull = perp_terms(c, u, negatives, weights=weights).mul_(per_sample(scale, c))
-    return pull.add_(cfg(c, u, scale=scale)).to(cond.dtype)
+    negatives, weights = _effective(negatives, weights, cond)
+    if not negatives:
+        return cfg(cond, uncond, scale=scale)
+    w = per_sample(scale, cond)
+    reach = w + w * _along(cond, uncond, negatives, weights)
+
+    def guided(c: Tensor, u: Tensor, reach: Tensor, *rest: float | Tensor, out: Tensor | None = None) -> Tensor:
+        return _less_negatives(torch.lerp(u, c, reach, out=out), u, *rest)
+
+    return by_piece(guided, cond, uncond, reach, *negatives, *(w * each for each in weights))
 
 
 def perp_terms(
     cond: Tensor, uncond: Tensor, negatives: Sequence[Tensor], *, weights: Sequence[float | Tensor]
 ) -> Tensor:
     """- sum_i w_i perp(n_i) alone, without the factor w; zeros without negatives."""
-    c, u = wide(cond), wide(uncond)
+    negatives, weights = _effective(negatives, weights, cond)
+    if not negatives:
+        return torch.zeros_like(cond)
+
+    def terms(c: Tensor, u: Tensor, along: Tensor, *rest: float | Tensor, out: Tensor | None = None) -> Tensor:
+        return _less_negatives(torch.sub(c, u, out=out).mul_(along), u, *rest)
+
+    return by_piece(terms, cond, uncond, _along(cond, uncond, negatives, weights), *negatives, *weights)
+
+
+def _effective(negatives, weights, like: Tensor) -> tuple[list[Tensor], list[float | Tensor]]:
+    """The negatives that have a weight, and their weights."""
     pairs = weighted(negatives, weights)
-    if not pairs:
-        return torch.zeros_like(c).to(cond.dtype)
-    pull = total(((wide(n) - u).mul_(-per_sample(w, u)) for n, w in pairs), like=u)
-    positive = c - u
-    square = dot(positive, positive)
-    defined = square > torch.finfo(square.dtype).tiny
-    # The sum of the negatives has the sum of their parallel parts.
-    along = torch.where(defined, dot(pull, positive) / safe(square), 0.0)
-    return pull.sub_(positive.mul_(along)).to(cond.dtype)
+    return [n for n, _ in pairs], [per_sample(w, like) for _, w in pairs]
+
+
+def _along(cond: Tensor, uncond: Tensor, negatives: list[Tensor], weights: list[float | Tensor]) -> Tensor:
+    """sum_i w_i <n_i, p>/||p||^2: how much of p the parallel parts of the negatives are, 0 if p is."""
+    square, *products = products_along(uncond, cond, *negatives)
+    parts = (product * w for product, w in zip(products, weights, strict=True))
+    return share(functools.reduce(torch.add, parts), square)
+
+
+def _less_negatives(start: Tensor, u: Tensor, *rest: float | Tensor) -> Tensor:
+    """start - sum_i w_i (D_ni - D_u), written into `start`; `rest` has the negatives, and then their weights."""
+    count = len(rest) // 2
+    for n, w in zip(rest[:count], rest[count:], strict=True):
+        add_(start, n - u, -w)
+    return start

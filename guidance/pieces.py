@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .reduce import per_sample, wide
+from .reduce import per_sample, recorded, wide
 
 # A CPU pays for values that do not fit its cache, other devices for every call.
 _VALUES = {"cpu": 1 << 16}
@@ -26,12 +26,19 @@ def in_pieces(
     w is the sample's scale, a float or a tensor without dimensions; pieces are (n, *shape) in float32 or better.
     """
     first = predictions[0]
-    out = torch.empty(first.shape, dtype=first.dtype, device=first.device)
     n = max(_VALUES.get(first.device.type, _VALUES_ELSEWHERE) // math.prod(shape), 1)
-    for w, *sample in zip(_each(scale, first), out, *predictions, strict=True):
-        for result, *pieces in zip(*(t.reshape(-1, *shape).split(n) for t in sample), strict=True):
+    if recorded(scale, *predictions):
+        made = [f(w, *_shaped(shape, *map(wide, sample))) for w, *sample in _samples(scale, *predictions)]
+        return torch.stack(made).view(first.shape).to(first.dtype)
+    out = torch.empty(first.shape, dtype=first.dtype, device=first.device)
+    for w, *sample in _samples(scale, out, *predictions):
+        for result, *pieces in zip(*(t.split(n) for t in _shaped(shape, *sample)), strict=True):
             result.copy_(f(w, *map(wide, pieces)))
     return out
+
+
+def _shaped(shape: tuple[int, ...], *tensors: Tensor) -> list[Tensor]:
+    return [t.reshape(-1, *shape) for t in tensors]
 
 
 def picture(t: Tensor) -> tuple[int, int]:
@@ -39,6 +46,8 @@ def picture(t: Tensor) -> tuple[int, int]:
     return (1 if t.ndim == 3 else t.shape[-2]), t.shape[-1]
 
 
-def _each(scale: float | Tensor, like: Tensor):
-    w = per_sample(scale, like)
-    return w.flatten().expand(len(like)) if isinstance(w, Tensor) else [w] * len(like)
+def _samples(scale: float | Tensor, first: Tensor, *others: Tensor):
+    """Each sample's scale and tensors."""
+    w = per_sample(scale, first)
+    each = w.flatten().expand(len(first)) if isinstance(w, Tensor) else [w] * len(first)
+    return zip(each, first, *others, strict=True)

@@ -13,12 +13,12 @@ Departures: the limits where a norm is zero: w_max for D_c = D_u, else 1 for x =
 import torch
 from torch import Tensor
 
-from .reduce import distance, per_sample
+from .reduce import distances, per_sample
 
 
 def ratio_aware_scale(cond: Tensor, uncond: Tensor, *, x: Tensor, scale: float | Tensor, alpha: float) -> Tensor:
     """1 + (w_max - 1) exp(-alpha rho) per sample, shape (B,), float32."""
-    difference, length = distance(uncond, cond), distance(uncond, x)
+    difference, length = distances(uncond, cond, x)
     limits = torch.finfo(length.dtype)
     rho = (difference / length.clamp(min=limits.tiny)).clamp(max=limits.max)
     w_max = per_sample(scale, cond)

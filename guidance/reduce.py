@@ -1,18 +1,23 @@
-"""Per-sample reductions, shared by all methods.
+"""Per-sample reductions and weighted sums, shared by all methods.
 
 Shapes: (B, ...) with at least one dimension besides the batch; results are (B, 1, ..., 1) and broadcast back.
 Units: none. float16 and bfloat16 accumulate in float32, float32 and float64 in their own precision.
 Departures: samples are reduced one at a time. A reduction over several rows at once may be split differently
-than one over a single row, and its rounding would then depend on the batch; this way it never does.
+than one over a single row, and its rounding would then depend on the batch; this way it never does. Large samples are
+taken in pieces, whose temporaries stay in the processor's cache.
 """
 
-import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from torch import Tensor
 
-_BLOCK = 8192
+# A CPU pays for values that do not fit its cache, other devices for every call.
+_PIECE = {"cpu": 1 << 20}
+_PIECE_ELSEWHERE = 1 << 21
+_BLOCK = 1 << 13
+_TINY = torch.finfo(torch.float32).tiny
+_WIDE = (torch.float32, torch.float64)
 
 
 def dims(t: Tensor) -> tuple[int, ...]:
@@ -22,144 +27,217 @@ def dims(t: Tensor) -> tuple[int, ...]:
 
 def dot(a: Tensor, b: Tensor) -> Tensor:
     """<a_i, b_i> per sample, (B, 1, ..., 1), in float32 or better."""
-    # Not torch.dot: 3e-5 off on a video latent, and its last bits depend on where the tensor lies in memory.
-    return reduce_each(lambda x, y: _by_piece(lambda x, y: (x * y).sum(), x, y), a, b)
+    return totals(lambda x, y: (inner(x, y),), a, b)[0]
 
 
 def norm(a: Tensor) -> Tensor:
     """||a_i||_2 per sample, (B, 1, ..., 1), in float32 or better."""
-    return reduce_each(_blocked_norm, a)
+    return totals(lambda x: (square(x),), a)[0].sqrt_()
 
 
 def mean_abs(a: Tensor) -> Tensor:
     """The mean of |a_i| per sample, (B, 1, ..., 1), in float32 or better."""
-    return reduce_each(lambda x: _by_piece(lambda x: x.abs().sum(), x), a) / a[0].numel()
+    return totals(lambda x: (total(x.abs()),), a)[0] / a[0].numel()
 
 
 def distance(a: Tensor, b: Tensor) -> Tensor:
     """||a_i - b_i||_2 per sample, (B, 1, ..., 1), without a temporary of the size of the difference."""
-
-    def length(x: Tensor, y: Tensor) -> Tensor:
-        size = _piece(x)
-        pieces = zip(x.split(size), y.split(size), strict=True)
-        return torch.linalg.vector_norm(torch.stack([_blocked_norm(wide(p) - wide(q)) for p, q in pieces]))
-
-    return reduce_each(length, a, b)
+    return distances(a, b)[0]
 
 
-def norm_of_sum(a: Tensor, b: Tensor, factor: Tensor) -> Tensor:
+def distances(a: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
+    """||a_i - b_i||_2 with each other b per sample in one pass, each (B, 1, ..., 1)."""
+    squares = totals(lambda x, *ys: tuple(square(x - y) for y in ys), a, *others)
+    return tuple(square.sqrt_() for square in squares)
+
+
+def norm_of_sum(a: Tensor, b: Tensor, factor: float | Tensor) -> Tensor:
     """||a_i + factor_i b_i||_2 per sample, (B, 1, ..., 1), without a temporary of the size of the sum."""
-
-    def length(x: Tensor, y: Tensor, k: Tensor) -> Tensor:
-        return torch.linalg.vector_norm(torch.stack([_blocked_norm(piece) for piece in _sums(x, y, k)]))
-
-    return reduce_each(length, a, b, factor)
-
-
-def spread(a: Tensor) -> Tensor:
-    """||a_i - mean of a_i||_2 per sample, (B, 1, ..., 1), in float32 or better: sqrt(n) standard deviations."""
-    return reduce_each(lambda x: _spread(wide(p) for p in x.split(_piece(x))), a)
-
-
-def spread_of_sum(a: Tensor, b: Tensor, factor: Tensor) -> Tensor:
-    """`spread` of a_i + factor_i b_i, without a temporary of the size of the sum."""
-    return reduce_each(lambda x, y, k: _spread(_sums(x, y, k)), a, b, factor)
-
-
-def _sums(x: Tensor, y: Tensor, k: Tensor) -> Iterator[Tensor]:
-    """x + k y, piece by piece."""
-    size = _piece(x)
-    return (torch.addcmul(wide(p), wide(q), k) for p, q in zip(x.split(size), y.split(size), strict=True))
-
-
-def _spread(pieces: Iterator[Tensor]) -> Tensor:
-    # Each piece around its own mean, and then the means around theirs: no sum of squares loses to a large mean.
-    found = [
-        (len(piece), mean, _blocked_norm(piece - mean).square()) for piece, mean in ((p, p.mean()) for p in pieces)
-    ]
-    centre = sum(n * mean for n, mean, _ in found) / sum(n for n, _, _ in found)
-    return sum(within + n * (mean - centre).square() for n, mean, within in found).sqrt()
-
-
-def dot_from(origin: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    """<a_i - origin_i, b_i - origin_i> per sample, (B, 1, ..., 1), in float32 or better."""
-    return reduce_each(lambda o, x, y: _by_piece(lambda o, x, y: ((x - o) * (y - o)).sum(), o, x, y), origin, a, b)
+    return totals(lambda x, y, k: (square(plus(x, y, k)),), a, b, factor)[0].sqrt_()
 
 
 def dot_difference(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
     """<a_i, b_i - c_i> per sample, (B, 1, ..., 1), in float32 or better."""
-    return reduce_each(lambda x, y, z: _by_piece(lambda x, y, z: (x * (y - z)).sum(), x, y, z), a, b, c)
+    return totals(lambda x, y, z: (inner(x, y - z),), a, b, c)[0]
+
+
+def products(a: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
+    """<a_i, a_i>, and <a_i, b_i> with each other b, per sample in one pass, each (B, 1, ..., 1)."""
+    return totals(lambda x, *ys: (square(x), *(inner(x, y) for y in ys)), a, *others)
+
+
+def products_along(origin: Tensor, a: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
+    """||a_i - o_i||^2, and <a_i - o_i, b_i - o_i> with each other b, per sample in one pass, each (B, 1, ..., 1)."""
+
+    def products(o: Tensor, x: Tensor, *ys: Tensor) -> tuple[Tensor, ...]:
+        p = x - o
+        return square(p), *(inner(p, y - o) for y in ys)
+
+    return totals(products, origin, a, *others)
 
 
 def products_with_difference(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """<b_i, b_i>, <b_i, a_i - b_i> and ||a_i - b_i||^2 per sample in one pass, each (B, 1, ..., 1)."""
 
-    def products(x: Tensor, y: Tensor) -> Tensor:
+    def products(x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
         d = x - y
-        dd, bb = _blocked_norm(d).square(), _blocked_norm(y).square()
-        return torch.stack((bb, d.mul_(y).sum(), dd))
+        return square(y), inner(d, y), square(d)
 
-    return _three(products, a, b)
+    return totals(products, a, b)
 
 
 def products_from(origin: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """||a_i - o_i||^2, <a_i - o_i, b_i - o_i> and ||b_i - o_i||^2 per sample in one pass, each (B, 1, ..., 1)."""
-
-    def products(o: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        p, q = x - o, y - o
-        pp, qq = _blocked_norm(p).square(), _blocked_norm(q).square()
-        return torch.stack((pp, p.mul_(q).sum(), qq))
-
-    return _three(products, origin, a, b)
-
-
-def _three(f: Callable[..., Tensor], *tensors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The three sums of f over each sample, each (B, 1, ..., 1)."""
-    samples = zip(*tensors, strict=True)
-    values = torch.stack([_by_piece(f, *(t.flatten() for t in sample)) for sample in samples], dim=1)
-    return values.view(3, -1, *(1,) * (tensors[0].ndim - 1)).unbind()
+    return totals(lambda o, x, y: _products(x - o, y - o), origin, a, b)
 
 
 def products_of_residuals(origin: Tensor, a: Tensor, b: Tensor, share: float | Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """<p, p>, <p, q> and <q, q> per sample in one pass, each (B, 1, ..., 1), of p = origin - share a and q =
     origin - share b."""
-
-    def products(k: float | Tensor, o: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        p, q = _residual(o, x, k), _residual(o, y, k)
-        pp, qq = _blocked_norm(p).square(), _blocked_norm(q).square()
-        return torch.stack((pp, p.mul_(q).sum(), qq))
-
-    shares = share.flatten().expand(len(origin)) if isinstance(share, Tensor) else [share] * len(origin)
-    rows = zip(shares, origin, a, b, strict=True)
-    values = [_by_piece(functools.partial(products, k), *(t.flatten() for t in row)) for k, *row in rows]
-    return torch.stack(values, dim=1).view(3, -1, *(1,) * (a.ndim - 1)).unbind()
+    return totals(lambda o, x, y, k: _products(plus(o, x, k), plus(o, y, k)), origin, a, b, -share)
 
 
-def _residual(origin: Tensor, a: Tensor, share: float | Tensor) -> Tensor:
-    if isinstance(share, Tensor):
-        return torch.addcmul(origin, a, share, value=-1.0)
-    return torch.sub(origin, a, alpha=share)
+def _products(p: Tensor, q: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """<p, p>, <p, q> and <q, q>; p is not needed any more."""
+    pp, qq = square(p), square(q)
+    return pp, total(p.mul_(q)), qq
 
 
-def _by_piece(f: Callable[..., Tensor], *rows: Tensor) -> Tensor:
-    """The sum of f over pieces of the rows, so that its temporaries are small."""
-    size = _piece(rows[0])
-    if len(rows[0]) <= size:
-        return f(*map(wide, rows))
-    pieces = zip(*(row.split(size) for row in rows), strict=True)
-    return torch.stack([f(*map(wide, piece)) for piece in pieces]).sum(0)
+def spread(a: Tensor) -> Tensor:
+    """||a_i - mean of a_i||_2 per sample, (B, 1, ..., 1), in float32 or better: sqrt(n) standard deviations."""
+    return _spreads(lambda x: (x,), a)[0]
 
 
-def _piece(row: Tensor) -> int:
-    return max(len(row) // 4, 1 << 18)
+def spreads_of_sums(a: Tensor, factor: float | Tensor, *others: Tensor) -> tuple[Tensor, ...]:
+    """`spread` of a_i + factor_i b_i for each other b, in one pass, without temporaries of the size of the sums."""
+    return _spreads(lambda x, k, *ys: (plus(x, y, k) for y in ys), a, factor, *others)
 
 
-def _blocked_norm(row: Tensor) -> Tensor:
-    # One long float32 accumulation is 1e-4 off on a video latent; the norm of the norms of blocks is not.
-    length = torch.linalg.vector_norm
-    whole = len(row) // _BLOCK * _BLOCK
-    blocks = length(wide(row[:whole]).view(-1, _BLOCK), dim=1)
-    return length(torch.cat((blocks, length(wide(row[whole:])).view(1))))
+def _spreads(f: Callable[..., Iterable[Tensor]], *tensors: float | Tensor) -> tuple[Tensor, ...]:
+    """`spread` of each tensor that f makes, one after the other."""
+
+    def squares(*sample: float | Tensor) -> tuple[Tensor, ...]:
+        first, *others = pieces(*sample)
+        if not others:
+            return tuple(square(y - total(y) / y.numel()) for y in f(*map(wide, first)))
+        # The mean of a piece is near enough to that of all for the sums of squares to keep their digits.
+        starts = [total(y) / y.numel() for y in f(*map(wide, first))]
+        sums = _added([_around(starts, f(*map(wide, piece))) for piece in (first, *others)])
+        count = sample[0].numel()
+        return tuple(around - off.square() / count for off, around in zip(sums[::2], sums[1::2], strict=True))
+
+    return tuple(around.clamp_(min=0.0).sqrt_() for around in _each(squares, *tensors))
+
+
+def _around(starts: list[Tensor], tensors: Iterable[Tensor]) -> tuple[Tensor, ...]:
+    """The sum and the sum of squares of each piece around its start."""
+    differences = (t - start for t, start in zip(tensors, starts, strict=True))
+    return tuple(moment for d in differences for moment in (total(d), square(d)))
+
+
+def inner(a: Tensor, b: Tensor) -> Tensor:
+    """<a, b> of a piece, (1, ..., 1)."""
+    # Not torch.dot: 3e-5 off on a video latent, and its last bits depend on where the tensor lies in memory.
+    return total(a * b)
+
+
+def square(t: Tensor) -> Tensor:
+    """||t||^2 of a piece, (1, ..., 1)."""
+    if t.numel() < 1 << 17 or t.numel() % _BLOCK:
+        return total(t * t)
+    # Quicker where values are many. One long float32 accumulation is 1e-4 off on a video latent; that of blocks is not.
+    blocks = t.view(*(1,) * (t.ndim - 2), -1, _BLOCK)
+    return total(torch.linalg.vector_norm(blocks, dim=-1, keepdim=True).square_())
+
+
+def total(t: Tensor) -> Tensor:
+    """The sum of a piece, (1, ..., 1)."""
+    return t.sum(None, keepdim=True)
+
+
+def totals(f: Callable[..., tuple[Tensor, ...]], *tensors: float | Tensor) -> tuple[Tensor, ...]:
+    """The sums that f finds in each sample, each (B, 1, ..., 1).
+
+    f takes pieces of the tensors, in float32 or better, of as many dimensions and a batch of one, and gives (1, ..., 1)
+    for each sum. A number, or a tensor of one value per sample, comes with every piece.
+    """
+    return _each(lambda *sample: _added([f(*map(wide, piece)) for piece in pieces(*sample)]), *tensors)
+
+
+def weighted_sum(*terms: tuple[float | Tensor, Tensor]) -> Tensor:
+    """The sum of w t over the terms (w, t), in the dtype of the first t; w is a number, or (B, 1, ..., 1)."""
+    weights, tensors = zip(*terms, strict=True)
+
+    def weigh(*piece: float | Tensor, out: Tensor | None = None) -> Tensor:
+        ts, ws = piece[: len(tensors)], piece[len(tensors) :]
+        result = torch.mul(ts[0], ws[0], out=out)
+        for t, w in zip(ts[1:], ws[1:], strict=True):
+            add_(result, t, w)
+        return result
+
+    return by_piece(weigh, *tensors, *weights)
+
+
+def by_piece(f: Callable[..., Tensor], first: Tensor, *others: float | Tensor) -> Tensor:
+    """f, which goes value by value, of tensors, numbers and one value per sample; in the dtype of the first tensor.
+
+    f(*pieces, out) writes its result into `out` if it is given one.
+    """
+    if first.numel() <= _values_at_once(first) or recorded(first, *others):
+        return f(*map(wide, (first, *others))).to(first.dtype)
+    out = torch.empty(first.shape, dtype=first.dtype, device=first.device)
+    for sample in samples(out, first, *others):
+        for result, *piece in pieces(*sample):
+            if result.dtype in _WIDE:
+                f(*piece, out=result)
+            else:
+                result.copy_(f(*map(wide, piece)))
+    return out
+
+
+def recorded(*tensors: float | Tensor) -> bool:
+    """Whether autograd follows what is made of them, which it cannot into a given tensor."""
+    return torch.is_grad_enabled() and any(isinstance(t, Tensor) and t.requires_grad for t in tensors)
+
+
+def _each(f: Callable[..., tuple[Tensor, ...]], *tensors: float | Tensor) -> tuple[Tensor, ...]:
+    """What f gives of each sample, one after the other."""
+    found = [f(*sample) for sample in samples(*tensors)]
+    return found[0] if len(found) == 1 else tuple(map(torch.cat, zip(*found, strict=True)))
+
+
+def _added(found: list[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+    """The sums over all pieces from those of each."""
+    if len(found) == 1:
+        return found[0]
+    return tuple(torch.cat(sums, -1).sum(-1, keepdim=True) for sums in zip(*found, strict=True))
+
+
+def samples(first: Tensor, *others: float | Tensor) -> Iterator[tuple]:
+    """Each sample by itself, with a batch of one; what is the same for all comes with each."""
+    batch = len(first)
+    if batch == 1:
+        return iter([(first, *others)])
+    split = [t.split(1) if isinstance(t, Tensor) and len(t) == batch else [t] * batch for t in others]
+    return zip(first.split(1), *split, strict=True)
+
+
+def pieces(first: Tensor, *others: float | Tensor) -> list[tuple]:
+    """A sample in pieces, (1, ..., n), of a length that the device is quick with; a small one as it is."""
+    size, count = _values_at_once(first), first.numel()
+    if count <= size:
+        return [(first, *others)]
+    row = (*(1,) * (first.ndim - 1), -1)
+    split = first.reshape(row).split(size, -1)
+    rest = [
+        t.reshape(row).split(size, -1) if isinstance(t, Tensor) and t.numel() == count else [t] * len(split)
+        for t in others
+    ]
+    return list(zip(split, *rest, strict=True))
+
+
+def _values_at_once(t: Tensor) -> int:
+    return _PIECE.get(t.device.type, _PIECE_ELSEWHERE)
 
 
 def reduce_each(f: Callable[..., Tensor], *tensors: Tensor, keep: int = 1) -> Tensor:
@@ -183,23 +261,32 @@ def per_sample(value: float | Tensor, like: Tensor) -> float | Tensor:
     return value.to(like.device, wide_dtype(like)).reshape(-1, *(1,) * (like.ndim - 1))
 
 
-def add_scaled_(a: Tensor, b: Tensor, factor: float | Tensor) -> Tensor:
-    """a + factor b, written into `a` and without a temporary of its size; a tensor's factor is per sample."""
+def plus(a: Tensor, b: Tensor, factor: float | Tensor) -> Tensor:
+    """a + factor b; a tensor's factor is per sample."""
+    return torch.addcmul(a, b, factor) if isinstance(factor, Tensor) else torch.add(a, b, alpha=factor)
+
+
+def add_(a: Tensor, b: Tensor, factor: float | Tensor) -> Tensor:
+    """`plus` into a."""
     return a.addcmul_(b, factor) if isinstance(factor, Tensor) else a.add_(b, alpha=factor)
+
+
+def share(product: Tensor, square: Tensor) -> Tensor:
+    """<a, b>/||b||^2: how much of b is in a, and 0 where b is 0."""
+    # The product is then 0 too, or as small as the root of what is divided by.
+    return product / square.clamp(min=_TINY)
 
 
 def wide_dtype(t: Tensor) -> torch.dtype:
     """float32 for the half precisions, else the dtype of `t`."""
-    return torch.promote_types(t.dtype, torch.float32)
+    return t.dtype if t.dtype in _WIDE else torch.float32
 
 
-def wide(t: Tensor) -> Tensor:
-    """`t` in float32 or better; itself if it is already."""
-    return t.to(wide_dtype(t))
+def wide(t: float | Tensor) -> float | Tensor:
+    """`t` in float32 or better; itself if it is already, or is a number."""
+    return t.float() if isinstance(t, Tensor) and t.dtype not in _WIDE else t
 
 
 def safe(t: float | Tensor) -> float | Tensor:
-    """`t` to divide by: 1 where it is too small."""
-    if isinstance(t, float):
-        return t if t > torch.finfo(torch.float32).tiny else 1.0
-    return torch.where(t > torch.finfo(t.dtype).tiny, t, 1.0)
+    """`t`, not negative, to divide by: at least 1 where it is too small."""
+    return (t if t > _TINY else 1.0) if isinstance(t, float) else t + (t <= _TINY)

@@ -12,13 +12,13 @@ Shapes: all (B, C, *spatial); one standard deviation per sample, over everything
 0.7 in the paper, a float or a tensor of B values; sigma is the host's.
 Identity: phi = 0, or guided equal to cond, returns guided bit for bit.
 Departures: a constant G (0/0) is left as it is. The host's node works in the v of VE models for flow models too, and
-over the batch's first three dimensions alone.
+over dimensions 1 to 3 alone, which leaves out the width of a video and which a sound does not have.
 """
 
 import torch
 from torch import Tensor
 
-from .reduce import per_sample, safe, spread, spread_of_sum, wide
+from .reduce import per_sample, safe, spread, spreads_of_sums, weighted_sum, wide
 
 
 def rescale(guided: Tensor, cond: Tensor, *, phi: float | Tensor = 0.7) -> Tensor:
@@ -45,18 +45,16 @@ def rescale_denoised(
         raise ValueError(f"space must be one of {', '.join(SPACES)}, got {space!r}.")
     if space == "x0":
         return rescale(guided, cond, phi=phi)
-    g, c, noisy = wide(guided), wide(cond), wide(x)
-    level = per_sample(sigma, noisy)
-    b = noisy.new_ones(len(noisy), *(1,) * (noisy.ndim - 1)) * _SHARE[space, kind](level)
-    change = _change(spread_of_sum(noisy, g, -b), spread_of_sum(noisy, c, -b), phi)
+    b = _SHARE[space, kind](per_sample(sigma, x))
+    change = _change(*spreads_of_sums(x, -b, guided, cond), phi)
     # At t = 1 the eps of a flow does not depend on D: b and the change are 0.
-    return (g * (1.0 + change)).addcmul_(noisy, -change / safe(b)).to(guided.dtype)
+    return weighted_sum((1.0 + change, guided), (-change / safe(b), x))
 
 
 def _change(actual: Tensor, wanted: Tensor, phi: float | Tensor) -> Tensor:
     """phi (r - 1), and 0 where there is no spread to scale."""
     defined = actual > torch.finfo(actual.dtype).tiny
-    return per_sample(phi, actual) * torch.where(defined, (wanted - actual) / safe(actual), 0.0)
+    return (wanted - actual) / safe(actual) * per_sample(phi, actual) * defined
 
 
 SPACES = ("v", "eps", "x0")

@@ -74,13 +74,13 @@ def _away(
     apart = c - s
     mu = apart.abs().mul_(concept_scale / k).clamp_(max=1.0)
     mu.masked_fill_(apart <= -threshold * k, 0.0)
-    away = mu.mul_(torch.sub(u, s, out=apart))
+    away = mu.mul_(apart.copy_(u).sub_(s))
     if state is None:
         return away
     nu = state.value
     if nu is not None:
         away.addcmul_(nu, torch.where(k.isfinite(), momentum_scale * k, 0.0))
-    after = torch.mul(away, (1.0 - momentum_beta) / k, out=apart)
+    after = apart.copy_(away).mul_((1.0 - momentum_beta) / k)
     state.keep(after if nu is None else after.add_(nu, alpha=momentum_beta))
     return away
 

@@ -9,7 +9,8 @@ Space: x0. Shapes: denoised, x (B, C, *spatial), blurred over its last two dimen
 D); size (frames, height, width) of the map of their N tokens. Units: sigma in latent pixels, 9 taps as in the paper.
 Identity: sigma = 0 is B = D, and x_B = x.
 Departures: the threshold is relative to the mean of the mass, which is 1 where every query gives all it has to these
-tokens. The host's node takes a = 1 for flow models too. Small latents have fewer taps instead of being left out.
+tokens. The host's node takes a = 1 for flow models too. Sides of 7 and less have fewer taps; the host's node leaves
+pictures out that have one of 4 and less.
 """
 
 import math

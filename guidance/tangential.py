@@ -13,11 +13,11 @@ zero all of D is tangential. The paper's second form, inside CFG, is left out.
 
 from torch import Tensor
 
-from .reduce import dot, norm, per_sample, safe, wide
+from .reduce import per_sample, products, share, weighted_sum
 
 
 def tangential_amplify(denoised: Tensor, *, x: Tensor, eta: float | Tensor) -> Tensor:
     """D with its part orthogonal to x times eta, in the dtype of `denoised`."""
     eta = per_sample(eta, denoised)
-    along = dot(denoised, x) / safe(norm(x).square())
-    return (wide(denoised) * eta).addcmul_(wide(x), along * (1.0 - eta)).to(denoised.dtype)
+    square, along = products(x, denoised)
+    return weighted_sum((eta, denoised), (share(along, square) * (1.0 - eta), x))

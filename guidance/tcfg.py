@@ -15,18 +15,20 @@ Departures: the products take the place of a singular value decomposition of the
 import torch
 from torch import Tensor
 
-from .reduce import products_from, wide
+from .reduce import by_piece, products_from
 
 
 def tcfg(cond: Tensor, uncond: Tensor, *, x: Tensor) -> Tensor:
     """D_u', in the dtype of `uncond`."""
-    c, u, noisy = wide(cond), wide(uncond), wide(x)
-    uu, uc, cc = products_from(noisy, u, c)
+    uu, uc, cc = products_from(x, uncond, cond)
     gap = torch.hypot(uu - cc, 2.0 * uc)
     defined = gap > 1e-6 * (uu + cc)
     gap = torch.where(defined, gap, 1.0)
     alpha = torch.where(defined, 0.5 + 0.5 * (uu - cc) / gap, 1.0)
     beta = torch.where(defined, uc / gap, 0.0)
     # D_u' = alpha D_u + beta D_c + (1 - alpha - beta) x, and beta is at most 1/2.
-    rest = torch.lerp(u, noisy, 1.0 - alpha / (1.0 - beta))
-    return rest.lerp_(c, beta).to(uncond.dtype)
+    return by_piece(_mixed, uncond, cond, x, 1.0 - alpha / (1.0 - beta), beta)
+
+
+def _mixed(u: Tensor, c: Tensor, x: Tensor, of_x: Tensor, of_c: Tensor, *, out: Tensor | None = None) -> Tensor:
+    return torch.lerp(u, x, of_x, out=out).lerp_(c, of_c)

@@ -15,7 +15,7 @@ their own: at sigma = 0, r = k and D' = k D + (1 - k) x, which is D there. The h
 
 from torch import Tensor
 
-from .reduce import add_scaled_, per_sample, wide
+from .reduce import per_sample, weighted_sum
 
 
 def temporal_score_rescaling(
@@ -34,7 +34,7 @@ def temporal_score_rescaling(
     whole = signal + k * noise
     r = k * (signal + noise) / whole
     rest = alpha * spread**2 * (1.0 - k) / whole
-    return add_scaled_(wide(denoised) * r, wide(x), rest).to(denoised.dtype)
+    return weighted_sum((r, denoised), (rest, x))
 
 
 _SIGNAL = {"ve": lambda sigma: 1.0, "flow": lambda t: 1.0 - t}

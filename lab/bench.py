@@ -4,7 +4,8 @@ Four tables, and the targets that they should reach:
     nodes      passes, device synchronisations and time per step that each node adds to a run
     hosts      each node against the host's own way of doing the same
     interval   the time of a run that skips the negative pass, against the passes that it makes
-    functions  time and memory of each function of `guidance/` against plain CFG
+    functions  time, memory and device synchronisations of each function of `guidance/` against plain CFG, and time
+               against the host's or diffusers' way of doing the same
 
 Times are medians of pairs measured alternately in one run, with half the distance between their quartiles.
 A method has one row in FUNCTIONS, and one in NODES for each setting of its node that is worth knowing.
@@ -22,10 +23,11 @@ import importlib.util
 import json
 import os
 import platform
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import comfy.model_management
@@ -44,8 +46,8 @@ import comfy_extras.nodes_tcfg
 import torch
 from torch import Tensor
 
-from . import models
-from .measure import CUDA, Effort, Ratio, counted_reads, paired, process_memory, tensor_memory, timed
+from . import guiders, models
+from .measure import CUDA, Effort, Ratio, counted_reads, paired, process_memory, scalar_reads, tensor_memory, timed
 
 ROOT = Path(__file__).resolve().parent.parent
 DEVICE = comfy.model_management.get_torch_device()
@@ -80,6 +82,11 @@ class Plan:
     shapes: tuple[tuple[int, ...], ...]
     batch: int
     steps: int
+    rows: str = ""
+
+    def functions(self) -> list["Function"]:
+        """Plain CFG, and those whose name `rows` is found in."""
+        return [f for f in FUNCTIONS if f.name == "cfg" or re.search(self.rows, f.name)]
 
 
 FULL = Plan(
@@ -280,12 +287,22 @@ def mimic(p: Latents, percentile=0.995, **knobs) -> Tensor:
 
 @dataclass(frozen=True)
 class Function:
-    """One row: `call` against `other`. `limit` is the ratio to reach at the video size in float32."""
+    """One row: `call` against `other`. `limit` is the ratio to reach in float32: at the video size, and against a
+    counterpart 1 at the others too.
+    """
 
     name: str
     call: Callable[[Latents], Tensor]
     other: Callable[[Latents], Tensor] = lerp
     limit: float | None = None
+
+
+def by_guider(call: Callable) -> Callable[[Latents], Tensor]:
+    return lambda p: call(p.cond, p.uncond, p.x)
+
+
+def tangentially_damped(p: Latents) -> Tensor:
+    return g.cfg(p.cond, g.tcfg(p.cond, p.uncond, x=p.x), scale=7.0)
 
 
 def converted(convert: Callable) -> Callable[[Latents], Tensor]:
@@ -296,6 +313,7 @@ FUNCTIONS = (
     Function("cfg", lambda p: g.cfg(p.cond, p.uncond, scale=7.0)),
     Function("cfg, scale per sample", lambda p: g.cfg(p.cond, p.uncond, scale=p.each)),
     Function("cfg / host's linear CFG", lambda p: g.cfg(p.cond, p.uncond, scale=7.0), host_cfg),
+    Function("cfg / diffusers' CFG", lambda p: g.cfg(p.cond, p.uncond, scale=7.0), by_guider(guiders.cfg)),
     Function("compose, 1 negative", lambda p: g.compose(p.cond, p.uncond, [p.first], scale=7.0, weights=[1.0])),
     Function(
         "compose, 2 negatives",
@@ -312,6 +330,7 @@ FUNCTIONS = (
         "perp_neg / host's Perp-Neg",
         lambda p: g.perp_neg(p.cond, p.uncond, [p.first], scale=7.0, weights=[1.0]),
         host_perp_neg,
+        limit=1.0,
     ),
     Function("perp_terms", lambda p: g.perp_terms(p.cond, p.uncond, [p.first], weights=[1.0])),
     Function("dynamic_threshold", lambda p: g.dynamic_threshold(p.cond)),
@@ -328,6 +347,20 @@ FUNCTIONS = (
     Function("mimic_threshold, percentile 1", functools.partial(mimic, percentile=1.0)),
     Function("mimic_threshold, std", functools.partial(mimic, measure="std")),
     Function("abs_quantile", lambda p: g.abs_quantile(p.cond, 0.995)),
+    Function(
+        "cfgpp_step",
+        lambda p: g.cfgpp_step(p.x, p.cond, p.uncond, sigma=2.0, sigma_next=1.2, kind="ve"),
+        limit=5.0,
+    ),
+    Function(
+        "cfgpp_2m",
+        lambda p: g.cfgpp_2m(p.x, p.cond, p.uncond, p.first, sigma_before=3.0, sigma=2.0, sigma_next=1.2, kind="ve"),
+    ),
+    Function(
+        "rectified_cfgpp",
+        lambda p: g.rectified_cfgpp(p.first, p.uncond, p.cond, sigma=0.7, sigma_middle=0.5),
+        limit=5.0,
+    ),
     Function("angle_domain", lambda p: g.angle_domain(p.cond, p.uncond, scale=7.0), limit=5.0),
     Function("angle_domain, scale per sample", lambda p: g.angle_domain(p.cond, p.uncond, scale=p.each), limit=5.0),
     Function("rotate", lambda p: g.rotate(p.cond, p.uncond, scale=7.0), limit=5.0),
@@ -337,6 +370,12 @@ FUNCTIONS = (
         lambda p: g.apg(p.cond, p.uncond, scale=7.0, norm_threshold=15.0),
         host_apg,
         limit=1 / 10,
+    ),
+    Function(
+        "apg / diffusers' APG",
+        lambda p: g.apg(p.cond, p.uncond, scale=7.0, norm_threshold=15.0),
+        by_guider(guiders.apg),
+        limit=1.0,
     ),
     Function(
         "contrastive",
@@ -360,14 +399,23 @@ FUNCTIONS = (
     ),
     Function("beta_cfg", lambda p: g.beta_cfg(p.cond, p.uncond, scale=7.0, gamma=1.0, sigma=2.0, kind="ve"), limit=5.0),
     Function("ratio_aware_scale and cfg", ratio_aware, limit=5.0),
+    Function("ratio-aware / diffusers' magnitude-aware", ratio_aware, by_guider(guiders.magnitude_aware), limit=1.0),
     Function("cfg_zero_star", lambda p: g.cfg_zero_star(p.cond, p.uncond, scale=7.0, x=p.x), limit=5.0),
     Function(
         "cfg_zero_star / host's CFG-Zero*",
         lambda p: g.cfg_zero_star(p.cond, p.uncond, scale=7.0, x=p.x),
         host_zero_star,
+        limit=1.0,
+    ),
+    Function(
+        "cfg_zero_star / diffusers' CFG-Zero*",
+        lambda p: g.cfg_zero_star(p.cond, p.uncond, scale=7.0, x=p.x),
+        by_guider(guiders.cfg_zero_star),
+        limit=1.0,
     ),
     Function("tcfg", lambda p: g.tcfg(p.cond, p.uncond, x=p.x), limit=5.0),
     Function("tcfg / host's TCFG", lambda p: g.tcfg(p.cond, p.uncond, x=p.x), host_tcfg, limit=1 / 10),
+    Function("tcfg and cfg / diffusers' TCFG", tangentially_damped, by_guider(guiders.tcfg), limit=1.0),
     Function("rescale", lambda p: g.rescale(p.first, p.cond), limit=5.0),
     Function("rescale_denoised", lambda p: rescaled(p.first, p), limit=5.0),
     Function(
@@ -376,10 +424,22 @@ FUNCTIONS = (
         host_rescale,
         limit=1 / 10,
     ),
+    Function(
+        "cfg and rescale / diffusers' rescale",
+        lambda p: g.rescale(g.cfg(p.cond, p.uncond, scale=7.0), p.cond),
+        by_guider(guiders.rescale),
+        limit=1.0,
+    ),
     Function("energy_preserving", preserved, limit=5.0),
     Function("energy_preserving, frame", functools.partial(preserved, scope="frame")),
     Function("energy_preserving, robust", functools.partial(preserved, robust=True)),
     Function("fdg", lambda p: g.fdg(p.cond, p.uncond, scale=7.0)),
+    Function(
+        "fdg / diffusers' FDG",
+        lambda p: g.fdg(p.cond, p.uncond, scale=7.0),
+        by_guider(guiders.frequency_decoupled),
+        limit=1.0,
+    ),
     Function("fdg, 3 bands", lambda p: g.fdg(p.cond, p.uncond, scale=7.0, gains=(1.0, 0.7, 0.4))),
     Function("fresca", lambda p: g.fresca(p.cond, p.uncond, scale=7.0)),
     Function("fresca / host's FreSca", lambda p: g.fresca(p.cond, p.uncond, scale=7.0), host_fresca, limit=1.0),
@@ -393,11 +453,12 @@ FUNCTIONS = (
     Function("smc, chatter-free", functools.partial(smc, chatter_free=True)),
     Function("norm_limit", lambda p: g.norm_limit(p.first, p.cond), limit=5.0),
     Function("norm_limit, pixel", lambda p: g.norm_limit(p.first, p.cond, scope="pixel"), limit=5.0),
-    Function("cfg and norm_limit / host's RenormCFG", renorm, host_renorm),
+    Function("cfg and norm_limit / host's RenormCFG", renorm, host_renorm, limit=1.0),
     Function(
         "norm_limit, pixel / host's CFGNorm",
         lambda p: g.norm_limit(p.first, p.cond, scope="pixel"),
         lambda p: host_post_cfg(comfy_extras.nodes_cfg.CFGNorm, p, 1.0),
+        limit=1.0,
     ),
     Function("tangential_amplify", lambda p: g.tangential_amplify(p.first, x=p.x, eta=1.15), limit=5.0),
     Function("epsilon_scaling", lambda p: g.epsilon_scaling(p.first, x=p.x)),
@@ -405,11 +466,13 @@ FUNCTIONS = (
         "epsilon_scaling / host's Epsilon Scaling",
         lambda p: g.epsilon_scaling(p.first, x=p.x),
         lambda p: host_post_cfg(comfy_extras.nodes_eps.EpsilonScaling, p, 1.005),
+        limit=1.0,
     ),
     Function("temporal_score_rescaling", lambda p: g.temporal_score_rescaling(p.first, x=p.x, sigma=p.each, kind="ve")),
     Function("add_term", lambda p: g.add_term(p.first, p.cond, p.uncond, scale=3.0), limit=5.0),
     Function("add_term, rescaled", lambda p: g.add_term(p.first, p.cond, p.uncond, scale=3.0, rescale=0.7)),
     Function("perturbed_attention", lambda p: g.perturbed_attention(p.cond, p.uncond, strength=0.5)),
+    Function("nag", lambda p: g.nag(p.cond, p.uncond, scale=5.0), limit=5.0),
     Function("with_same_noise", lambda p: g.with_same_noise(p.x, p.cond, p.uncond, 0.5, kind="flow")),
     Function(
         "distilled_pair",
@@ -420,6 +483,11 @@ FUNCTIONS = (
     Function(
         "adaptive_similarity",
         lambda p: g.adaptive_similarity(p.cond, p.uncond, x=p.x, sigma=p.each / 10.0, kind="flow"),
+        limit=5.0,
+    ),
+    Function(
+        "uncond_reuse",
+        lambda p: g.uncond_reuse(p.cond, p.first, sigma=p.each / 20.0, sigma_last=p.each / 10.0, kind="flow"),
         limit=5.0,
     ),
     Function("angle", lambda p: g.angle(p.cond, p.uncond)),
@@ -446,9 +514,13 @@ def bench_functions(lab: "Lab", plan: Plan, targets: list) -> list[dict]:
     dtypes = [torch.float32, *([torch.float16, torch.bfloat16] if CUDA else [])]
     rows = [row for dtype in dtypes for row in bench_dtype(dtype, plan)]
     single = [row for row in rows if row["dtype"] == "float32"]
-    for f, row in zip(FUNCTIONS, single, strict=True):
+    for f, row in zip(plan.functions(), single, strict=True):
         if f.limit and size(VIDEO) in row["time"]:
             targets.append(target(f"time of {f.name}", row["time"][size(VIDEO)]["ratio"], f.limit))
+        if f.other is not lerp:
+            shape, slowest = max(row["time"].items(), key=lambda item: item[1]["ratio"])
+            targets.append(target(f"time of {f.name} at its worst size, {shape}", slowest["ratio"], 1.0))
+        targets.append(target(f"device synchronisations of {f.name}", row["reads"], 0))
     worst = max(row["most_latents"] for row in single)
     for row in single:
         if row["most_latents"] == worst or row["most_latents"] > MOST_LATENTS:
@@ -458,7 +530,7 @@ def bench_functions(lab: "Lab", plan: Plan, targets: list) -> list[dict]:
 
 def bench_dtype(dtype: torch.dtype, plan: Plan) -> list[dict]:
     inputs = [Latents(shape, dtype) for shape in plan.shapes]
-    return [bench_function(f, inputs, plan.calls) for f in FUNCTIONS]
+    return [bench_function(f, inputs, plan.calls) for f in plan.functions()]
 
 
 def bench_function(f: Function, inputs: list[Latents], effort: Effort) -> dict:
@@ -477,6 +549,7 @@ def bench_function(f: Function, inputs: list[Latents], effort: Effort) -> dict:
         "time": {n: asdict(paired(a, b, effort)) for n, a, b in zip(names, ours, theirs, strict=True)},
         "latents": dict(zip(names, latents, strict=True)),
         "process_latents": process,
+        "reads": scalar_reads(ours[0]),
         "most_latents": round(max(*latents, process or 0.0), 1),
     }
 
@@ -486,11 +559,16 @@ def function_tables(rows: list[dict]) -> Iterator[str]:
         own = [row for row in rows if row["dtype"] == dtype]
         shapes = list(own[0]["time"])
         yield table(
-            f"Functions, {dtype}: time over torch.lerp's, or over that of what stands after the slash, and "
-            f"peak memory beside inputs and result in latents",
-            ["", *shapes, "latents"],
+            f"Functions, {dtype}: time over torch.lerp's, or over that of what stands after the slash, "
+            f"peak memory beside inputs and result in latents, and reads that wait for the device",
+            ["", *shapes, "latents", "reads"],
             [
-                [row["name"], *(str(Ratio(**row["time"][s])) for s in shapes), f"{row['most_latents']:.1f}"]
+                [
+                    row["name"],
+                    *(str(Ratio(**row["time"][s])) for s in shapes),
+                    f"{row['most_latents']:.1f}",
+                    str(row["reads"]),
+                ]
                 for row in own
             ],
         )
@@ -530,10 +608,10 @@ class Lab:
 
 @dataclass(frozen=True)
 class Way:
-    """A way to sample: what is done to the MODEL, the sampler, its cfg, and the guider if not CFGGuider."""
+    """A way to sample: what is done to the MODEL, the sampler or its name, its cfg, and the guider if not CFGGuider."""
 
     patch: Callable = lambda model, lab: model
-    sampler: str = "euler"
+    sampler: str | comfy.samplers.KSAMPLER = "euler"
     cfg: float = 7.0
     guider: Callable | None = None
 
@@ -541,7 +619,8 @@ class Way:
         """A call that samples with the host."""
         make = self.guider or cfg_guider
         guider = make(self.patch(model, lab), lab, self.cfg)
-        sampler = comfy.samplers.sampler_object(self.sampler)
+        named = isinstance(self.sampler, str)
+        sampler = comfy.samplers.sampler_object(self.sampler) if named else self.sampler
         sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "normal", steps)
         noise = torch.randn(batch, models.CHANNELS, 16, 16, generator=torch.Generator().manual_seed(0))
         empty = torch.zeros_like(noise)
@@ -692,6 +771,11 @@ def autoguidance(model, lab):
     return term("autoguidance", "Autoguidance", weak_model=lab.other, rescale=0.0)(model, lab)
 
 
+def nag(scale):
+    node = nodes.nag.NormalizedAttention
+    return lambda model, lab: put(node, model, lab.negative, scale, 0.0, 1.0, {"preset": "SD1.5, SDXL"})
+
+
 def cads(scale):
     return lambda model, lab: put(nodes.cads.ConditionAnnealing, model, scale, 0.6, 0.9, 1.0)
 
@@ -700,8 +784,20 @@ def adaptive(threshold):
     return lambda model, lab: put(nodes.adaptive_guidance.AdaptiveGuidance, model, threshold, 0.2, "eps")
 
 
+def reuse(every):
+    return lambda model, lab: put(nodes.uncond_reuse.UncondReuse, model, every, "auto", 0.2, 1.0)
+
+
 def cfgpp(lam):
     return lambda model, lab: put(nodes.cfgpp.CFGPlusPlus, model, lam, 30.0)
+
+
+def cfgpp_sampler(method, **options):
+    return nodes.cfgpp_sampler.CFGPPSampler.execute("official", {"method": method, **options}).args[0]
+
+
+def rectified_sampler(lam_max):
+    return nodes.rectified_cfgpp.RectifiedCFGPP.execute(lam_max, 0.0, 0.5).args[0]
 
 
 def chain(*patches):
@@ -748,6 +844,17 @@ NODES = (
     Node("Dynamic Thresholding, imagen", Way(threshold("imagen", 4.0))),
     Node("Dynamic Thresholding at mimic = cfg", Way(threshold("mimic", 7.0)), off=True),
     Node("CFG++", Way(cfgpp(0.6)), Way(sampler="euler_cfg_pp", cfg=0.6)),
+    Node(
+        "CFG++ Sampler, DPM++ 2M",
+        Way(sampler=cfgpp_sampler("DPM++ 2M"), cfg=0.6),
+        Way(sampler="dpmpp_2m_cfg_pp", cfg=0.6),
+    ),
+    Node(
+        "CFG++ Sampler, DPM++ 2S ancestral",
+        Way(sampler=cfgpp_sampler("DPM++ 2S ancestral", eta=1.0, s_noise=1.0), cfg=0.6),
+        Way(sampler="dpmpp_2s_ancestral_cfg_pp", cfg=0.6),
+    ),
+    Node("Rectified-CFG++ Sampler", Way(sampler=rectified_sampler(3.5))),
     Node("ADG", Way(adg("paper"))),
     Node("ADG, exact rotation", Way(adg("exact rotation"))),
     Node("ADG at strength 0", Way(adg("paper", strength=0.0)), off=True),
@@ -831,10 +938,14 @@ NODES = (
         inside=True,
     ),
     Node("Autoguidance, with its passes", Way(autoguidance), inside=True),
+    Node("NAG, with its attentions", Way(nag(3.0)), inside=True),
+    Node("NAG at scale 1", Way(nag(1.0)), off=True),
     Node("CADS", Way(cads(0.25))),
     Node("CADS at scale 0", Way(cads(0.0)), off=True),
     Node("Adaptive Guidance, 0.9999", Way(adaptive(0.9999))),
     Node("Adaptive Guidance at threshold 1", Way(adaptive(1.0)), off=True),
+    Node("Uncond Reuse, every 2", Way(reuse(2))),
+    Node("Uncond Reuse at every 1", Way(reuse(1)), off=True),
     Node(
         "interval + negative + ADG + imagen",
         Way(chain(INTERVAL.patch, negative("perpendicular", 1.0), adg("paper"), threshold("imagen", 4.0))),
@@ -1046,9 +1157,10 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="one small size and few repeats")
     parser.add_argument("--only", nargs="+", choices=SECTIONS, help="some of the tables")
+    parser.add_argument("--rows", default="", metavar="PATTERN", help="the functions whose names it is found in")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the numbers")
     options = parser.parse_args(arguments)
-    plan = QUICK if options.quick else FULL
+    plan = replace(QUICK if options.quick else FULL, rows=options.rows)
     chosen = options.only or SECTIONS
     out = options.json or Path(tempfile.gettempdir()) / "azimuth-bench.json"
 

@@ -23,7 +23,11 @@ ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs" / "contact_sheet.png"
 PICTURES = ROOT / "js" / "docs" / "pictures"
 
-MODELS = {"ve": "EDM model (sigma 40 to 0.01)", "flow": "Rectified flow model"}
+MODELS = {
+    "ve": "EDM model (sigma 40 to 0.01)",
+    "flow": "Rectified flow model",
+    "flow_distilled": "Guidance-distilled flow model",
+}
 PROMPTS = (
     "a large red circle at the left on a grey background",
     "a large yellow cross at the top on a black background",
@@ -42,17 +46,21 @@ class Node:
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the sheet: what the sampler gets, and the nodes that its MODEL goes through first."""
+    """A line of the sheet: what the sampler gets, the nodes that its MODEL goes through first, on which models, and the
+    sampler if it is none of the host's."""
 
     label: str
     note: str
     scale: float = HIGH
     chain: tuple[Node, ...] = ()
+    models: tuple[str, ...] = ("ve", "flow")
+    sampler: Node | None = None
 
     @property
     def shows(self) -> str:
         """The id of the node that this row is about; empty for plain CFG."""
-        return self.chain[-1].kind if self.chain else ""
+        about = self.sampler or (self.chain[-1] if self.chain else None)
+        return about.kind if about else ""
 
 
 def text(words: str) -> Node:
@@ -78,10 +86,16 @@ def pink(method: str, **inputs) -> Node:
     return Node(f"Azimuth{method}", {"negative": text("on a pink background"), **inputs})
 
 
-def skipped(choice: str, **values) -> dict:
-    return {"choice": choice, **{f"choice.{name}": values[name] for name in values}}
+def autoguidance(scale: float) -> Node:
+    """Away from a smaller model that has learned for a shorter time."""
+    return Node("AzimuthAutoguidance", {"weak_model": Node("AzimuthLabLoader", {"model": "ve_small"}), "scale": scale})
 
 
+def skipped(preset: str, **values) -> Node:
+    return dynamic("AzimuthSkipLayer", "preset", preset, **values)
+
+
+NAG = {"scale": 11.0, "preset": "SD1.5, SDXL"}
 ROWS = (
     Row("Plain CFG", f"w = {LOW:g}", LOW),
     Row("Plain CFG", f"w = {HIGH:g}"),
@@ -120,8 +134,23 @@ ROWS = (
 )
 
 
+CFGPP_2M = Node("AzimuthCFGPPSampler", {"method": "DPM++ 2M"})
+CFGPP_2S = dynamic("AzimuthCFGPPSampler", "method", "DPM++ 2S ancestral", eta=1.0, s_noise=1.0)
+
 # For the help pages alone, so that the demo stays short.
 MORE = (
+    Row("CFG++ Sampler", "DPM++ 2M, lambda = 0.6", 0.6, sampler=CFGPP_2M),
+    Row("CFG++ Sampler", "DPM++ 2S ancestral, lambda = 0.6", 0.6, sampler=CFGPP_2S),
+    Row(
+        "Rectified-CFG++",
+        f"lam_max {LOW - 1:g}: as w = {LOW:g}",
+        sampler=Node("AzimuthRectifiedCFGPP", {"lam_max": LOW - 1}),
+    ),
+    Row(
+        "Rectified-CFG++",
+        f"lam_max {HIGH - 1:g}: as w = {HIGH:g}",
+        sampler=Node("AzimuthRectifiedCFGPP", {"lam_max": HIGH - 1}),
+    ),
     Row("APG", f"w = {HIGH:g}, custom: threshold 5, momentum -0.5", chain=(apg(5.0, -0.5),)),
     Row("APG", f"w = {HIGH:g}, custom: no threshold, no momentum", chain=(apg(0.0, 0.0),)),
     Row(
@@ -144,6 +173,12 @@ MORE = (
         f"w = {LOW:g}, threshold 0.991 from 0.4 on",
         LOW,
         chain=(Node("AzimuthAdaptiveGuidance", {"threshold": 0.991, "start": 0.4}),),
+    ),
+    Row(
+        "Uncond Reuse",
+        f"w = {LOW:g}, every 3rd step from 0.2 on",
+        LOW,
+        chain=(Node("AzimuthUncondReuse", {"every": 3}),),
     ),
     Row(
         "Scheduled CFG",
@@ -239,18 +274,48 @@ MORE = (
         "Skip Layer Guidance",
         f"w = {LOW:g}, scale 1 without the middle block",
         LOW,
-        (Node("AzimuthSkipLayer", {**skipped("fixed", blocks="middle 0"), "scale": 1.0, "end": 1.0}),),
+        (skipped("custom", blocks="middle 0", scale=1.0, skip="block", start=0.0, end=1.0, rescale=0.0),),
     ),
     Row(
         "Skip Layer Guidance",
         f"w = {LOW:g}, S2: scale 0.5, one random block",
         LOW,
-        (Node("AzimuthSkipLayer", {**skipped("random", count=1, seed=0), "scale": 0.5, "start": 0.1, "end": 0.9}),),
+        (skipped("S2: any model", count=1, seed=0, scale=0.5, skip="block", start=0.1, end=0.9, rescale=0.0),),
     ),
     Row("Self-Attention Guidance", f"w = {LOW:g}, scale 0.75", LOW, (Node("AzimuthSelfAttention", {"scale": 0.75}),)),
+    Row("Autoguidance", "w = 1, no negative pass, scale 1", 1.0, (autoguidance(1.0),), ("ve",)),
+    Row("Autoguidance", f"w = {LOW:g}, scale 1", LOW, (autoguidance(1.0),), ("ve",)),
+    Row("NAG", "w = 1, away from 'pink', scale 11: no negative pass", 1.0, chain=(pink("NAG", **NAG),)),
+    Row("NAG", f"w = {LOW:g}, away from 'pink', scale 11", LOW, chain=(pink("NAG", **NAG),)),
     Row("CADS", f"w = {LOW:g}, noise 0.25", LOW, chain=(Node("AzimuthCADS", {"scale": 0.25}),)),
     Row("CADS", f"w = {LOW:g}, noise 0.25 until time 0.3", LOW, chain=(Node("AzimuthCADS", {"tau1": 0.3}),)),
 )
+
+
+def distilled(note: str, *chain: Node) -> Row:
+    """A row on the distilled model, which has no negative pass."""
+    label = "Distilled Guidance" if chain else "No guidance node"
+    return Row(label, note, 1.0, chain, ("flow_distilled",))
+
+
+DISTILLED = (
+    distilled("cfg 1, the embedding at 3.5"),
+    distilled("embedding at 8", Node("AzimuthDistilledGuidance", {"guidance": 8.0})),
+    distilled(
+        "embedding from 1 to 6",
+        Node("AzimuthDistilledGuidance", {"guidance": schedule("linear", first=1.0, last=6.0)}),
+    ),
+    distilled(
+        f"two passes, w = {HIGH:g}",
+        Node("AzimuthDistilledGuidance", {"mode": "two passes", "guidance": HIGH}),
+    ),
+    distilled(
+        f"two passes, w = {HIGH:g}, with APG",
+        apg(0.0, 0.0),
+        Node("AzimuthDistilledGuidance", {"mode": "two passes", "guidance": HIGH}),
+    ),
+)
+MORE += DISTILLED
 
 
 class Trouble(Exception):
@@ -270,8 +335,8 @@ class Workflow:
         self.samplers: dict[str, str] = {}  # node id to the label of its row
         self.savers: dict[str, tuple[int, int]] = {}  # node id to row and prompt
         self.loader = self.add("AzimuthLabLoader", model=model)
-        for row in range(len(rows)):
-            for prompt in range(len(PROMPTS)):
+        for row, spec in enumerate(rows):
+            for prompt in range(len(PROMPTS) if model in spec.models else 0):
                 self.add_cell(row, prompt)
 
     def output(self, node: str, index: int = 0) -> list:
@@ -300,19 +365,19 @@ class Workflow:
         model = self.output(self.loader)
         for node in spec.chain:
             model = self.output(self.add(node.kind, model=model, **node.inputs))
-        sampler = self.add(
-            "KSampler",
-            model=model,
-            positive=self.link(POSITIVES[prompt]),
-            negative=self.link(NOTHING),
-            latent_image=self.link(CANVAS),
-            seed=SEED + prompt,
-            steps=STEPS,
-            cfg=spec.scale,
-            sampler_name="euler",
-            scheduler="karras" if self.model == "ve" else "simple",
-            denoise=1.0,
-        )
+        pair = {"positive": self.link(POSITIVES[prompt]), "negative": self.link(NOTHING)}
+        common = {"model": model, "cfg": spec.scale, "latent_image": self.link(CANVAS), **pair}
+        steps = {
+            "steps": STEPS,
+            "scheduler": "karras" if self.model == "ve" else "simple",
+            "denoise": 1.0,
+        }
+        if spec.sampler:
+            sigmas = self.output(self.add("BasicScheduler", model=model, **steps))
+            own = {"sampler": self.link(spec.sampler), "sigmas": sigmas, "noise_seed": SEED + prompt}
+            sampler = self.add("SamplerCustom", add_noise=True, **common, **own)
+        else:
+            sampler = self.add("KSampler", seed=SEED + prompt, sampler_name="euler", **common, **steps)
         decoded = self.add("VAEDecode", samples=self.output(sampler), vae=self.output(self.loader, 2))
         saver = self.add("SaveImage", images=self.output(decoded), filename_prefix="azimuth")
         self.samplers[sampler], self.savers[saver] = f"{spec.label} ({self.model})", (row, prompt)
@@ -412,6 +477,11 @@ def refusal(answer: dict) -> str:
     return "; ".join(found) or answer.get("error", {}).get("message", "it gave no reason")
 
 
+def models_of(rows) -> list[str]:
+    """The models that any of these rows is about."""
+    return [model for model in MODELS if any(model in row.models for row in rows)]
+
+
 async def sample(url: str, rows: tuple[Row, ...]) -> dict[str, dict[tuple[int, int], list[Image.Image]]]:
     """Per model and cell (row, prompt) its pictures."""
     async with aiohttp.ClientSession() as session:
@@ -419,7 +489,7 @@ async def sample(url: str, rows: tuple[Row, ...]) -> dict[str, dict[tuple[int, i
         defaults = defaults_of(await server.json("/object_info"))
         async with session.ws_connect(f"{url}/ws?clientId={server.client}", max_msg_size=0) as server.socket:
             workflows = {}
-            for model in MODELS:
+            for model in models_of(rows):
                 workflow = Workflow(model, rows, defaults)
                 workflows[await server.submit(workflow)] = workflow
             total = STEPS * sum(len(workflow.samplers) for workflow in workflows.values())
@@ -444,26 +514,28 @@ def font(size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.load_default(size)
 
 
-def draw_sheet(cells: Cells, rows: dict[int, Row], title: str) -> Image.Image:
+def draw_sheet(cells: Cells, rows: dict[int, Row], title: str, models: list[str]) -> Image.Image:
     """The rows with these numbers, one block of columns per model."""
     columns = len(PROMPTS) * PER_PROMPT
     block = columns * (CELL + GAP) + BLOCK_GAP
-    size = (2 * MARGIN + LABEL + len(cells) * block - BLOCK_GAP, HEADER + MARGIN + len(rows) * (CELL + GAP))
-    sheet = Image.new("RGB", size, PAPER)
+    width = max(LABEL + len(models) * block - BLOCK_GAP, int(font(22).getlength(title)))
+    sheet = Image.new("RGB", (2 * MARGIN + width, HEADER + MARGIN + len(rows) * (CELL + GAP)), PAPER)
     pen = ImageDraw.Draw(sheet)
     pen.text((MARGIN, 14), title, fill=INK, font=font(22))
     for line, spec in enumerate(rows.values()):
         draw_label(pen, spec, HEADER + line * (CELL + GAP))
-    for index, (model, pictures) in enumerate(cells.items()):
+    for index, model in enumerate(models):
         shown = {
-            (line, prompt): pictures[row, prompt] for line, row in enumerate(rows) for prompt in range(len(PROMPTS))
+            (line, prompt): cells[model][row, prompt]
+            for line, (row, spec) in enumerate(rows.items())
+            for prompt in range(len(PROMPTS) if model in spec.models else 0)
         }
         draw_block(sheet, pen, MARGIN + LABEL + index * block, MODELS[model], shown)
     return sheet
 
 
 def draw_label(pen: ImageDraw.ImageDraw, row: Row, top: int) -> None:
-    colour = ACCENT if not row.chain and row.scale == HIGH else INK
+    colour = ACCENT if not row.shows and row.scale == HIGH else INK
     pen.text((MARGIN, top + 28), row.label, fill=colour, font=font(19))
     pen.multiline_text((MARGIN, top + 54), textwrap.fill(row.note, 30), fill=FAINT, font=font(15), spacing=3)
 
@@ -496,7 +568,7 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write(f"contact sheet: {options.url} failed ({error}): read the server's log.\n")
         return 1
     title = f"Azimuth: same prompts, same seeds, {STEPS} Euler steps, guidance scale {HIGH:g} unless noted"
-    sheet = draw_sheet(cells, dict(enumerate(ROWS)), title)
+    sheet = draw_sheet(cells, dict(enumerate(ROWS)), title, models_of(ROWS))
     for path in (options.out, *([DOCS] if options.update_docs else [])):
         path.parent.mkdir(parents=True, exist_ok=True)
         sheet.save(path, optimize=True)
@@ -509,9 +581,10 @@ def draw_help_pictures(cells: Cells, rows: tuple[Row, ...]) -> None:
     """For every node that a row shows, its rows below those of plain CFG."""
     PICTURES.mkdir(parents=True, exist_ok=True)
     for node in sorted({row.shows for row in rows} - {""}):
-        chosen = {i: row for i, row in enumerate(rows) if row.shows in ("", node)}
-        title = f"Same prompts and seeds on the two tiny models of the repository, {STEPS} Euler steps"
-        draw_sheet(cells, chosen, title).save(PICTURES / f"{node}.jpg", quality=88, optimize=True)
+        models = models_of([row for row in rows if row.shows == node])
+        chosen = {i: row for i, row in enumerate(rows) if row.shows in ("", node) and set(models) & set(row.models)}
+        title = f"Same prompts and seeds on the tiny models of the repository, {STEPS} Euler steps unless noted"
+        draw_sheet(cells, chosen, title, models).save(PICTURES / f"{node}.jpg", quality=88, optimize=True)
 
 
 if __name__ == "__main__":

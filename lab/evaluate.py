@@ -1,5 +1,5 @@
-"""Measures both lab models on held-out captions: `python lab/evaluate.py --json FILE`, with COMFYUI_PATH
-naming a ComfyUI folder.
+"""Measures the lab's models on held-out captions: `python lab/evaluate.py --json FILE`, with COMFYUI_PATH naming a
+ComfyUI folder. Without --model, the two full ones.
 
 Pictures are sampled by the host's own KSampler path. See lab/README.md for what the columns mean.
 """
@@ -35,22 +35,23 @@ COLUMNS = {
 }
 
 
-def conditioning(clip, texts: list[str]) -> list:
+def conditioning(clip, texts: list[str], **options) -> list:
     """One conditioning whose row i is the text of sample i: the host samples a batch of different prompts
     from it.
     """
     parts = [clip.encode_from_tokens(clip.tokenize(text), return_pooled=True) for text in texts]
-    return [[torch.cat([p[0] for p in parts]), {"pooled_output": torch.cat([p[1] for p in parts])}]]
+    return [[torch.cat([p[0] for p in parts]), {"pooled_output": torch.cat([p[1] for p in parts]), **options}]]
 
 
 def sample(
-    loaded, texts: list[str], scale: float, seed: int, steps: int = 20, sampler="euler", scheduler="normal"
+    loaded, texts: list[str], scale: float, seed: int, steps: int = 20, sampler="euler", scheduler="normal", **options
 ) -> torch.Tensor:
-    """Latents (N, 12, 16, 16) for N prompts under plain CFG, from the host's KSampler."""
+    """Latents (N, 12, 16, 16) for N prompts under plain CFG, from the host's KSampler. `options` go with the prompts:
+    guidance, for a distilled model."""
     model, clip, _ = loaded
     empty = comfy.sample.fix_empty_latent_channels(model, torch.zeros(len(texts), 4, 4, 4), 8)
     noise = comfy.sample.prepare_noise(empty, seed)
-    positive, negative = conditioning(clip, texts), conditioning(clip, [""] * len(texts))
+    positive, negative = conditioning(clip, texts, **options), conditioning(clip, [""] * len(texts))
     return comfy.sample.sample(
         model,
         noise,
@@ -170,7 +171,7 @@ def main(arguments: list[str]) -> int:
     drawn = data.draw(specs, 80)
     real = features(data.draw(data.random_specs(78, 4096, held=True, pairs=chosen.pairs), 79))
     results = {"real drawings": {"": numbers(drawn, specs, 0.0, real)}}
-    names = chosen.model or models.NAMES
+    names = chosen.model or models.FULL
     with torch.inference_mode(), tqdm(total=len(names) * len(SCALES), unit="scale") as bar:
         for name in names:
             loaded = models.load(name, chosen.weights / f"{name}.safetensors")

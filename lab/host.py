@@ -34,6 +34,7 @@ def open_host() -> None:
     sys.argv = [sys.argv[0]] + ([] if torch.cuda.is_available() else ["--cpu"])
     options = importlib.import_module("comfy.options")
     options.enable_args_parsing()
+    importlib.import_module("utils.extra_config")  # before older hosts put comfy/, with a `utils` too, on sys.path
 
 
 def package():

@@ -144,6 +144,26 @@ def process_memory(call: Callable) -> int | None:
     return min(growth() for _ in range(3))  # a gap in the heap may add to one of them
 
 
+class ScalarReads(TorchDispatchMode):
+    """Counts the reads of a tensor's value, for which a GPU has to finish its work."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.count += function is torch.ops.aten._local_scalar_dense.default
+        return function(*args, **(kwargs or {}))
+
+
+def scalar_reads(call: Callable) -> int:
+    """How often a call reads a tensor's value; by itself, whatever it keeps from the first time."""
+    call()
+    with ScalarReads() as seen:
+        call()
+    return seen.count
+
+
 @contextlib.contextmanager
 def counted_reads(package: str) -> Iterator[list[str]]:
     """Notes each time code of `package` reads a tensor's value, for which a GPU has to finish its work."""

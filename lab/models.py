@@ -1,16 +1,19 @@
-"""The lab's two text-to-image models, made of the host's own classes, and how their weights are kept.
+"""The lab's text-to-image models, made of the host's own classes, and how their weights are kept.
 
 `ve`: EDM preconditioning (Karras et al. 2022) as in the host's `EDM` and `ModelSamplingContinuousEDM`.
 `flow`: rectified flow as in the host's `CONST` and `ModelSamplingDiscreteFlow`. Both are the host's
 `UNetModel` on latents (B, 12, 16, 16), which are 32x32 pictures in -1..1 folded by `pixel_unshuffle`, and the
-host's CLIP text model with a tiny configuration. Import this module only after `host.open_host` or inside the
-running host.
+host's CLIP text model with a tiny configuration.
+`ve_small`: `ve` with half the channels and little training, for methods that need a worse model of the family.
+`flow_distilled`: `flow` with a guidance embedding, distilled from its plain CFG; its file holds only what differs.
+Import this module only after `host.open_host` or inside the running host.
 """
 
 import json
 from functools import lru_cache
 from pathlib import Path
 
+import comfy.conds
 import comfy.latent_formats
 import comfy.model_base
 import comfy.model_management
@@ -21,11 +24,13 @@ import comfy.supported_models_base
 import torch
 import torch.nn.functional as F
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
+from comfy.ldm.modules.diffusionmodules.util import timestep_embedding
 from safetensors import safe_open
 
 from . import data
 
-NAMES = ("ve", "flow")
+FULL = ("ve", "flow")
+NAMES = (*FULL, "ve_small", "flow_distilled")
 WEIGHTS = Path(__file__).resolve().parent / "weights"
 FOLD = 2
 CHANNELS = 3 * FOLD * FOLD
@@ -64,6 +69,9 @@ SAMPLING = {
     "flow": {"shift": 1.0, "multiplier": 1000},
 }
 MODEL_TYPES = {"ve": comfy.model_base.ModelType.EDM, "flow": comfy.model_base.ModelType.FLOW}
+CHANGES = {"ve_small": {"model_channels": 32}, "flow_distilled": {"guidance_embed": True}}
+GUIDANCE = 3.5  # what a distilled model hears when the prompt says nothing, as Flux does
+GUIDANCE_WAVES = 32
 
 
 class FoldedPixels(comfy.latent_formats.LatentFormat):
@@ -96,12 +104,47 @@ class LabUNet(UNetModel):
     """The host's UNet, told where each pixel is and given the mean of the text beside its single tokens.
 
     Without the one it has to learn left and right from the zeros around a picture, and without the other what
-    the text says reaches it through attention alone; each takes far longer than these models may.
+    the text says reaches it through attention alone; each takes far longer than these models may. With
+    `guidance_embed` it also hears a guidance weight (B,), as Flux does.
     """
 
-    def _forward(self, x, timesteps=None, context=None, y=None, *arguments, **options):
+    def __init__(self, *arguments, guidance_embed: bool = False, **options):
+        super().__init__(*arguments, **options)
+        self.guide = GuidanceEmbedding(options["dtype"], options.get("device")) if guidance_embed else None
+
+    def _forward(self, x, timesteps=None, context=None, y=None, *arguments, guidance=None, **options):
         placed = torch.cat([x, windows(x)], dim=1)
-        return super()._forward(placed, timesteps, context, context.mean(dim=1), *arguments, **options)
+        own = context[: len(x)]  # a second text may come after it, for the cross-attentions alone
+        said = own.mean(dim=1)
+        if self.guide is not None and guidance is not None:
+            said = said + self.guide(guidance)
+        return super()._forward(placed, timesteps, context, said, *arguments, **options)
+
+
+class GuidanceEmbedding(torch.nn.Module):
+    """Guidance weights (B,) as vectors (B, CONTEXT), which are zero until they are trained."""
+
+    def __init__(self, dtype: torch.dtype, device: torch.device | None = None):
+        super().__init__()
+        self.hidden = torch.nn.Linear(GUIDANCE_WAVES, CONTEXT, dtype=dtype, device=device)
+        self.end = torch.nn.Linear(CONTEXT, CONTEXT, dtype=dtype, device=device)
+        torch.nn.init.zeros_(self.end.weight)
+        torch.nn.init.zeros_(self.end.bias)
+
+    def forward(self, guidance: torch.Tensor) -> torch.Tensor:
+        waves = timestep_embedding(guidance.float(), GUIDANCE_WAVES, max_period=100).to(self.end.weight.dtype)
+        return self.end(F.silu(self.hidden(waves)))
+
+
+class DistilledModel(comfy.model_base.BaseModel):
+    """The host's model with one more conditioning: the number of the Flux Guidance node."""
+
+    def extra_conds(self, **kwargs):
+        made = super().extra_conds(**kwargs)
+        guidance = kwargs.get("guidance", GUIDANCE)
+        if guidance is not None:
+            made["guidance"] = comfy.conds.CONDRegular(torch.FloatTensor([guidance]))
+        return made
 
 
 def windows(x: torch.Tensor) -> torch.Tensor:
@@ -122,16 +165,21 @@ class LabConfig(comfy.supported_models_base.BASE):
     memory_usage_factor = 0.1
 
     def __init__(self, name: str):
-        super().__init__(UNET)
-        self.name = name
-        self.sampling_settings = dict(SAMPLING[name])
+        super().__init__({**UNET, **CHANGES.get(name, {})})
+        self.family = family(name)
+        self.sampling_settings = dict(SAMPLING[self.family])
 
     def model_type(self, state_dict, prefix=""):
-        return MODEL_TYPES[self.name]
+        return MODEL_TYPES[self.family]
 
     def get_model(self, state_dict, prefix="", device=None):
-        model_type = self.model_type(state_dict, prefix)
-        return comfy.model_base.BaseModel(self, model_type=model_type, device=device, unet_model=LabUNet)
+        kind = DistilledModel if self.unet_config.get("guidance_embed") else comfy.model_base.BaseModel
+        return kind(self, model_type=self.model_type(state_dict, prefix), device=device, unet_model=LabUNet)
+
+
+def family(name: str) -> str:
+    """How a model is parameterised: "ve" or "flow"."""
+    return name.partition("_")[0]
 
 
 def new_model(name: str) -> comfy.model_base.BaseModel:
@@ -264,7 +312,7 @@ def part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tenso
 def load(name: str, path: Path | None = None):
     """The trained model as (ModelPatcher, CLIP, VAE).
 
-    name: "ve" or "flow". path: another weights file than the committed one. Raises ValueError for an unknown
+    name: one of NAMES. path: another weights file than the committed one. Raises ValueError for an unknown
     name and FileNotFoundError when the file is missing.
     """
     if name not in NAMES:
@@ -273,6 +321,8 @@ def load(name: str, path: Path | None = None):
     if not path.is_file():
         raise FileNotFoundError(f"Azimuth Lab Loader: {path.name} is missing; train it with lab/train.py.")
     tensors, _ = read(path)
+    if name == "flow_distilled":
+        tensors = {**read(WEIGHTS / "flow.safetensors")[0], **tensors}
 
     model = LabConfig(name).get_model({}, device=None)
     model.diffusion_model.load_state_dict(part(tensors, "unet"), strict=True)

@@ -1,9 +1,10 @@
-"""Trains both lab models: `python lab/train.py`, with COMFYUI_PATH naming a ComfyUI folder.
+"""Trains the lab's models: `python lab/train.py`, with COMFYUI_PATH naming a ComfyUI folder.
 
-Writes lab/weights/ve.safetensors, then lab/weights/flow.safetensors, which starts from the first one's weights.
+Writes lab/weights/ve.safetensors, then lab/weights/flow.safetensors, which starts from the first one's weights, then
+ve_small, which takes its text model, and flow_distilled, which learns from flow's plain CFG (see distil.py).
 About once a minute a checkpoint is written beside them; after an interruption the same command goes on where it
 stopped. Every step draws its data and its noise from a seed made of the step's number, so an interrupted training
-ends with the same weights as an uninterrupted one. When both are done the checkpoints are deleted.
+ends with the same weights as an uninterrupted one. When all are done the checkpoints are deleted.
 """
 
 if __name__ == "__main__":
@@ -42,6 +43,8 @@ STAGES = (
     ("ve", {"steps": 750, "seed": 5, **FINE}),
     ("flow", {"steps": 800, "seed": 6, **FINE, "cosine": 800}),
     ("flow", {"steps": 700, "seed": 7, **FINE, "start": "flow", "cosine": 700}),
+    ("ve_small", {"steps": 900, "seed": 8, "text": "ve", "cosine": 900, "turn": 600, "average": 0.99, "pairs": 0.1}),
+    ("flow_distilled", {"steps": 700, "seed": 9, **FINE, "start": "flow", "cosine": 700}),
 )
 
 
@@ -51,6 +54,7 @@ class Settings:
 
     steps: int
     start: str = ""
+    text: str = ""
     batch: int = 48
     rate: float = 1e-3
     last_rate: float = 1e-5
@@ -132,23 +136,44 @@ class Learner(torch.nn.Module):
         self.text.requires_grad_(False)
         self.rows.requires_grad_(False)
 
+    def adopt(self, state: dict[str, torch.Tensor]) -> None:
+        """Start from the weights of a model that has been trained."""
+        self.load_state_dict(state)
+
+    def adopt_text(self, state: dict[str, torch.Tensor]) -> None:
+        """Take the text model of another one, and leave the UNet as it is."""
+        self.load_state_dict({**self.state_dict(), **{k: v for k, v in state.items() if not k.startswith("unet.")}})
+
+    def drawn(self, count: int, generator: torch.Generator) -> tuple[torch.Tensor, ...]:
+        """What else `forward` takes for every sample of a step."""
+        return ()
+
+    def learned(self) -> list[str]:
+        """The names of the parameters that are trained."""
+        return [key for key, parameter in self.named_parameters() if parameter.requires_grad]
+
+    def stored(self) -> list[str]:
+        """The names of those that its file holds."""
+        return [key for key, _ in self.named_parameters()]
+
     def forward(
         self, clean: torch.Tensor, noise: torch.Tensor, sigma: torch.Tensor, rows: torch.Tensor
     ) -> torch.Tensor:
         """The loss of a batch: clean and noise (B, 12, 16, 16), sigma (B,), rows (B, T) of the embedding."""
-        sampling = self.base[0].model_sampling
-        noisy = sampling.noise_scaling(sigma[:, None, None, None], noise.clone(), clean)
-        scaled = sampling.calculate_input(sigma, noisy)
-        context = text_context(self.text, self.rows[rows])
-        options = {"optimized_attention_override": plain_attention}
-        output = self.unet(
-            scaled, sampling.timestep(sigma).float(), context=context, transformer_options=options
-        ).float()
+        noisy = self.base[0].model_sampling.noise_scaling(sigma[:, None, None, None], noise.clone(), clean)
+        output = self.run(self.unet, noisy, sigma, text_context(self.text, self.rows[rows]))
         return (output - self.target(clean, noise, noisy, sigma)).square().mean()
+
+    def run(self, unet, noisy, sigma, context, **more) -> torch.Tensor:
+        """The raw output of a network of this family, in float32."""
+        sampling = self.base[0].model_sampling
+        options = {"optimized_attention_override": plain_attention}
+        scaled, times = sampling.calculate_input(sigma, noisy), sampling.timestep(sigma).float()
+        return unet(scaled, times, context=context, transformer_options=options, **more).float()
 
     def target(self, clean, noise, noisy, sigma) -> torch.Tensor:
         """The raw network output for which the host's `calculate_denoised` returns the clean latent."""
-        if self.name == "flow":
+        if models.family(self.name) == "flow":
             return noise - clean
         known = models.SAMPLING["ve"]["sigma_data"]
         s = sigma[:, None, None, None]
@@ -167,7 +192,7 @@ def draw_sigma(name: str, count: int, generator: torch.Generator, share: float) 
     wide = torch.rand(count, generator=generator) < 0.125
     high = torch.rand(count, generator=generator) < share
     sigma = torch.where(high, torch.exp(0.9 * normal + 1.6), torch.exp(1.3 * normal - 0.6))
-    if name == "flow":
+    if models.family(name) == "flow":
         return torch.where(wide, spread, sigma / (1.0 + sigma)).clamp(1e-3, 1.0)
     least, most = models.SAMPLING["ve"]["sigma_min"], models.SAMPLING["ve"]["sigma_max"]
     return torch.where(wide, least * (most / least) ** spread, sigma).clamp(least, most)
@@ -193,7 +218,7 @@ def batch_rows(learner: Learner, specs: list[data.Spec], settings: Settings, see
 
 
 def batch(learner: Learner, settings: Settings, step: int) -> tuple[torch.Tensor, ...]:
-    """(clean, noise, sigma, rows) of one step, decided by the seed and the step's number alone."""
+    """(clean, noise, sigma, rows) of one step and what the learner draws, decided by the seed and the step alone."""
     seed = settings.seed * 1_000_003 + step
     specs = data.random_specs(seed, settings.batch, held=False, pairs=settings.pairs)
     clean = torch.from_numpy(data.draw(specs, seed)).movedim(-1, 1) * 2.0 - 1.0
@@ -201,7 +226,7 @@ def batch(learner: Learner, settings: Settings, step: int) -> tuple[torch.Tensor
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(clean.shape, generator=generator)
     sigma = draw_sigma(learner.name, settings.batch, generator, settings.high_share(step))
-    return clean, noise, sigma, batch_rows(learner, specs, settings, seed)
+    return clean, noise, sigma, batch_rows(learner, specs, settings, seed), *learner.drawn(settings.batch, generator)
 
 
 CHOICES = [len(data.BACKGROUNDS), len(data.COLOURS), len(data.SHAPES)]
@@ -281,16 +306,18 @@ def learning_rate(settings: Settings, step: int) -> float:
 class Training:
     """One training: the learner, the averaged weights, the optimiser and the number of steps done."""
 
-    def __init__(self, name: str, settings: Settings, device: torch.device, start: Path | None = None):
+    def __init__(self, name: str, settings: Settings, device: torch.device, weights: Path = models.WEIGHTS):
         torch.manual_seed(settings.seed)
         self.name, self.settings, self.device, self.step = name, settings, device, 0
-        self.learner = Learner(name)
-        if start is not None:
-            self.learner.load_state_dict(learner_state(start))
+        self.learner = new_learner(name)
+        if settings.start:
+            self.learner.adopt(learner_state(weights / f"{settings.start}.safetensors"))
+        if settings.text:
+            self.learner.adopt_text(learner_state(weights / f"{settings.text}.safetensors"))
         self.learner.to(device, memory_format=torch.channels_last)
         self.learner.base[0].model_sampling.to(device)
         self.named = dict(self.learner.named_parameters())
-        self.learned = {k: v for k, v in self.named.items() if v.requires_grad}
+        self.learned = {k: self.named[k] for k in self.learner.learned()}
         self.mean = {k: v.detach().clone() for k, v in self.named.items()}
         betas, decay = (0.9, 0.99), settings.decay
         self.optimiser = torch.optim.AdamW(self.learned.values(), settings.rate, betas, weight_decay=decay)
@@ -298,11 +325,11 @@ class Training:
 
     def advance(self) -> float:
         """One step; returns the loss."""
-        clean, noise, sigma, rows = (t.to(self.device) for t in batch(self.learner, self.settings, self.step))
+        drawn = [t.to(self.device) for t in batch(self.learner, self.settings, self.step)]
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.settings, self.step)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.short_float):
-            loss = self.learner(clean, noise, sigma, rows)
+            loss = self.learner(*drawn)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.learned.values(), 1.0)
@@ -342,9 +369,16 @@ class Training:
 
     def export(self, path: Path) -> None:
         """The averaged weights as the loader wants them, in float16."""
-        tensors = {k: v.half() for k, v in self.mean.items()}
+        tensors = {k: self.mean[k].half() for k in self.learner.stored()}
         tensors["tokens"] = torch.tensor(models.used_tokens(), dtype=torch.int32)
         write(path, tensors, {"model": self.name, "step": self.step} | asdict(self.settings))
+
+
+def new_learner(name: str) -> Learner:
+    """What trains the model `name`."""
+    from . import distil  # which is made of this module
+
+    return distil.Student(name) if name == "flow_distilled" else Learner(name)
 
 
 def learner_state(path: Path) -> dict[str, torch.Tensor]:
@@ -372,7 +406,7 @@ def train(
     name: str, settings: Settings, checkpoint: Path, out: Path, device: torch.device, every: float = 60.0
 ) -> None:
     """Bring one stage to its end, going on from its checkpoint when there is one."""
-    training = Training(name, settings, device, out / f"{settings.start}.safetensors" if settings.start else None)
+    training = Training(name, settings, device, out)
     if checkpoint.is_file():
         training.restore(checkpoint)
     elif settings.reading:

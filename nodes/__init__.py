@@ -12,6 +12,7 @@ from . import (
     cads,
     cfg_zero_star,
     cfgpp,
+    cfgpp_sampler,
     contrastive,
     distilled_guidance,
     dynamic_negative,
@@ -21,12 +22,14 @@ from . import (
     frequency,
     higs,
     momentum_guidance,
+    nag,
     negative_guidance,
     negative_prompt,
     norm_limit,
     perturbed_attention,
     pmc,
     ratio_aware,
+    rectified_cfgpp,
     report,
     rescale,
     safe_latent,
@@ -40,6 +43,7 @@ from . import (
     tangential,
     tcfg,
     temporal_score_rescaling,
+    uncond_reuse,
 )
 
 MODULES = (
@@ -49,6 +53,8 @@ MODULES = (
     negative_prompt,
     dynamic_thresholding,
     cfgpp,
+    cfgpp_sampler,
+    rectified_cfgpp,
     angle_domain,
     apg,
     beta_cfg,
@@ -75,9 +81,11 @@ MODULES = (
     skip_layer,
     autoguidance,
     self_attention,
+    nag,
     distilled_guidance,
     cads,
     adaptive_guidance,
+    uncond_reuse,
     report,
 )
 

@@ -10,13 +10,13 @@ from .stages import Combine
 
 NAME = "Adaptive Projected Guidance (APG)"
 
-# The paper's, but for SD1.5: model -> norm_threshold, momentum; eta is 0.
+# The paper's, but for SD1.5: eta, norm_threshold, momentum.
 PRESETS = {
-    "SDXL": (15.0, -0.5),
-    "SD2.1": (7.5, -0.75),
-    "SD1.5": (6.5, -0.5),
-    "EDM2": (2.5, -0.75),
-    "DiT": (5.0, -0.5),
+    "SDXL": (0.0, 15.0, -0.5),
+    "SD2.1": (0.0, 7.5, -0.75),
+    "SD1.5": (0.0, 6.5, -0.5),
+    "EDM2": (0.0, 2.5, -0.75),
+    "DiT": (0.0, 5.0, -0.5),
 }
 CUSTOM = [
     inputs.plain_float(
@@ -51,15 +51,6 @@ def project(knobs, m):
     return apg(m.cond, m.uncond, scale=m.scale, state=m.memory, **knobs)
 
 
-def knobs_of(chosen: dict) -> dict:
-    """What the paper calls eta, r and beta, of a preset or as typed."""
-    name = inputs.choice(NAME, "preset", chosen.get("preset"), [*PRESETS, "custom"])
-    if name == "custom":
-        return inputs.floats(NAME, CUSTOM, chosen)
-    threshold, momentum = PRESETS[name]
-    return {"eta": 0.0, "norm_threshold": threshold, "momentum": momentum}
-
-
 class AdaptiveProjected(io.ComfyNode):
     @classmethod
     def define_schema(cls):
@@ -72,15 +63,12 @@ class AdaptiveProjected(io.ComfyNode):
             search_aliases=["APG", "adaptive projected guidance", "oversaturation", "high cfg", "projected"],
             inputs=[
                 inputs.model_input(),
-                io.DynamicCombo.Input(
-                    "preset",
-                    options=[
-                        *(io.DynamicCombo.Option(name, []) for name in PRESETS),
-                        io.DynamicCombo.Option("custom", CUSTOM),
-                    ],
-                    tooltip="eta, r and beta of the paper (arXiv 2410.02416) for a family of models, or your own; "
-                    "other families: custom. Useful cfg there: 15 SDXL, 10 SD2.1, 4 EDM2 and DiT. strength 0 switches "
-                    "it off.",
+                inputs.preset_input(
+                    PRESETS,
+                    CUSTOM,
+                    "eta, r and beta of the paper (arXiv 2410.02416) for a family of models, or your own; other "
+                    "families: custom. Useful cfg there: 15 SDXL, 10 SD2.1, 4 EDM2 and DiT. strength 0 switches it "
+                    "off.",
                 ),
                 inputs.strength_input(),
             ],
@@ -90,7 +78,7 @@ class AdaptiveProjected(io.ComfyNode):
     @classmethod
     def execute(cls, model, strength, preset=None) -> io.NodeOutput:
         chosen = preset or {}  # the host drops an option that it does not know
-        knobs = knobs_of(chosen)
+        knobs = inputs.preset(NAME, PRESETS, CUSTOM, chosen)
         stage = Combine(
             NAME,
             Constant(knobs["eta"]),

@@ -104,6 +104,7 @@ class BetaCFG(io.ComfyNode):
             rule=functools.partial(divide, floor, {"gamma": gamma, "reference": reference}),
             off=functools.partial(changes_nothing, gamma, floor),
             strength=inputs.finite_float(NAME, "strength", strength, 0.0, 1.0),
+            acts_at_1=True,
             words=f"{chosen['form']}, gamma {gamma:g}, weight times {{}}, floor {floor:g}",
         )
         return io.NodeOutput(pipeline.add_stage(model, stage))

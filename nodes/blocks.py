@@ -17,6 +17,7 @@ from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel, forward_ti
 from comfy.patcher_extension import WrappersMP, add_wrapper_with_key
 from torch import Tensor
 
+from . import host
 from .stages import Unfit
 
 KEY = "azimuth_blocks"
@@ -188,12 +189,14 @@ def shape_of(net) -> Unet | Transformer | None:
 
 
 def available(model, attention: bool) -> tuple[Unet | Transformer, list[Block]]:
-    """What kind of network a MODEL has, and its blocks. Raises Unfit where the host lets no node change them."""
+    """What kind of network a MODEL has, and its blocks. Raises Unfit where we know no way to change them."""
     net = network(model)
     shape = shape_of(net)
     if shape is None or attention and not shape.attention:
         what = "attention" if attention else "blocks"
-        raise Unfit(f"ComfyUI lets no node change the {what} of this model ({type(net).__name__})")
+        raise Unfit(f"it cannot reach the {what} of this model ({type(net).__name__}); choose another term")
+    if shape is UNET and not attention and not host.skips_unet_blocks():
+        raise Unfit("this ComfyUI lets no node skip a block of a UNet; update it to 0.20 or skip the attention alone")
     return shape, shape.blocks(net)
 
 

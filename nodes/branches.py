@@ -160,16 +160,18 @@ def showing(model_options: dict, shown: tuple[int, ...]) -> dict:
 
 
 class BranchHandler(comfy.context_windows.ContextHandlerABC):
-    """A one-shot context handler that appends conditionings to the first batch of a step.
+    """A one-shot context handler that appends conditionings to the first batch of a step, and leaves out those that
+    `passes` does not make.
 
     The host asks its context handler before every batch. Sitting in that place lets the branches be cut into context
     windows by the real handler like any other conditioning, and keeps them out of the batches of PAG, SAG and SLG.
     """
 
-    def __init__(self, run: Run, model, conds: list[list[dict]], real_handler):
+    def __init__(self, run: Run, model, conds: list[list[dict]], real_handler, passes=None):
         self.run = run
         self.model = model
         self.conds = conds
+        self.passes = passes
         self.real = real_handler
         self.spent = False
 
@@ -197,12 +199,22 @@ class BranchHandler(comfy.context_windows.ContextHandlerABC):
         batch = [*conds, *self.conds]
         shown = model_options.get("transformer_options", {}).get(SHOWN, range(len(conds)))
         options = {**showing(model_options, (*shown, *(1 for _ in self.conds))), "context_handler": self.real}
-        if self.real_wants(model, batch, x_in, timestep, options):
-            out = self.real.execute(calc_cond_batch, model, batch, x_in, timestep, options)
+
+        def calculate(batch):
+            if self.real_wants(model, batch, x_in, timestep, options):
+                return self.real.execute(calc_cond_batch, model, batch, x_in, timestep, options)
+            return calc_cond_batch(model, batch, x_in, timestep, options)
+
+        if self.passes:
+            out = self.passes.predictions(calculate, batch, self.names(len(conds)), timestep)
         else:
-            out = calc_cond_batch(model, batch, x_in, timestep, options)
+            out = calculate(batch)
         self.run.predictions = out[len(conds) :]
         return out[: len(conds)]
+
+    def names(self, count: int) -> list:
+        """For each conditioning of a batch with so many of the host's, a name that is another where it is another."""
+        return [*((i, self.run.swapped) for i in range(count)), *(branch for branch, _ in self.run.active)]
 
 
 def active(run: Run, step: Step, scale: float) -> list[tuple[Branch, float]]:

@@ -81,6 +81,7 @@ class CFGZeroStar(io.ComfyNode):
             rule=functools.partial(combine, steps),
             check=say_where_zero_init_fails if steps and share else None,
             strength=share,
+            acts_at_1=steps > 0,
             words="zero-init for {} steps",
         )
         return io.NodeOutput(pipeline.add_stage(model, stage))

@@ -1,6 +1,7 @@
 """Distilled Guidance: the guidance embedding of Flux and its kin step by step, or two values of it as a pair."""
 
 import functools
+import logging
 
 from comfy_api.latest import io
 
@@ -18,6 +19,15 @@ def embed(reached, run, place, cond, value):
     return conditions.with_guidance(cond, value) if reached(place[0]) else cond
 
 
+def say_if_overruled(run) -> None:
+    if run.pair and all(map(run.makes_pair, run.steps)):
+        run.say(
+            f"{NAME}: the schedule has no effect, because two passes set the embedding at every step; narrow their "
+            f"window or do without one of the two.",
+            logging.WARNING,
+        )
+
+
 def embedding_stage(schedule, window, passes, low, high) -> Condition:
     return Condition(
         NAME,
@@ -25,6 +35,7 @@ def embedding_stage(schedule, window, passes, low, high) -> Condition:
         "guidance",
         window,
         rule=functools.partial(embed, PASSES[passes]),
+        check=say_if_overruled,
         obstacle=conditions.no_guidance_embedding,
         words="guidance embedding {}" + ("" if passes == "all" else " in the positive's passes"),
     )

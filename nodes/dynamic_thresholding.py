@@ -30,6 +30,7 @@ def mimic_stage(schedule, percentile, strength, **knobs) -> Combine:
         "mimic_scale",
         rule=functools.partial(mimic, {"percentile": percentile, **knobs}),
         off=nothing_to_mimic,
+        acts_at_1=True,
         strength=strength,
         words=f"contrast of weight {{}}, percentile {percentile:g}",
     )

@@ -146,6 +146,7 @@ class FrequencyDecoupled(io.ComfyNode):
             rule=functools.partial(MODES[name].rule, *values.values()),
             off=lambda scale, value: off,
             strength=inputs.finite_float(NAME, "strength", strength, 0.0, 1.0),
+            acts_at_1=True,
             words=f"{name}, " + ", ".join(f"{key} {value:g}" for key, value in values.items()),
         )
         return io.NodeOutput(pipeline.add_stage(model, stage))

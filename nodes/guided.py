@@ -21,6 +21,10 @@ def guide(args: dict) -> torch.Tensor:
     note_non_finite(args, this, args["denoised"], *this.predictions)
     if this.neutral:
         return args["denoised"]
+    if args["cond"] is None:
+        warn_without_prediction(args, this)
+        return args["denoised"]
+    warn_overruled(args, this)
     this.calls += 1
     moment = moment_of(args, this)
     guided = args["denoised"] if moment.uncond is None else settle(args, this, moment, combine(args, this, moment))
@@ -31,6 +35,33 @@ def note_non_finite(args: dict, this: run.Run, *predictions: torch.Tensor) -> No
     """Keep, on the device, whether anything that the model predicted is not finite; it is read after the run."""
     finite = [finite_per_sample(prediction).all() for prediction in predictions]
     this.non_finite.append((args["sigma"].flatten()[0].float(), ~torch.stack(finite).all()))
+
+
+def warn_overruled(args: dict, this: run.Run) -> None:
+    """Another node, wired after ours, may give a step another weight than ours (the host's CFG Override)."""
+    if this.scale is None or args["cond_scale"] == this.scale:
+        return
+    if not this.of(stages.Weight):
+        this.say_weight_of_another_node()
+    fates = [(stage, "has no effect") for stage in this.of(stages.Weight)]
+    fates += [(stage, "saves no pass") for stage in this.of(stages.Skip) if this.skipping]
+    for stage, fate in fates:
+        this.say(
+            f"{stage.node} {fate} on the steps of which another node sets the weight; wire that node first, "
+            f"or do without one of the two.",
+            logging.WARNING,
+        )
+
+
+def warn_without_prediction(args: dict, this: run.Run) -> None:
+    """The Dual CFG Guider adds the whole prediction after us where both of its weights are 1."""
+    for kind in (stages.Add, stages.Correct):
+        for stage in this.counting(kind, this.step, args["cond_scale"]):
+            this.say(
+                f"{stage.node} has no effect at weights of 1 under the {this.guider.name}, which then makes no "
+                f"prediction of what it contrasts; raise one of them.",
+                logging.WARNING,
+            )
 
 
 def moment_of(args: dict, this: run.Run) -> Moment:
@@ -139,13 +170,6 @@ def name(function) -> str:
 def add_terms(args: dict, this: run.Run, moment: Moment, guided: torch.Tensor) -> torch.Tensor:
     """The combined result with every term that counts, each of which costs a pass."""
     for stage in this.counting(stages.Add, this.step, moment.scale):
-        if args["cond"] is None:
-            this.say(
-                f"{stage.node} has no effect at weights of 1 under the {this.guider.name}, which then makes no "
-                f"prediction of what it contrasts; raise one of them.",
-                logging.WARNING,
-            )
-            continue
         try:
             seen = this.terms[stage](args, this, moment)
         except Unfit as reason:
@@ -159,16 +183,20 @@ def add_terms(args: dict, this: run.Run, moment: Moment, guided: torch.Tensor) -
 
 
 def settle(args: dict, this: run.Run, moment: Moment, guided: torch.Tensor) -> torch.Tensor:
-    """Note which samples have settled by now; those that had before this step get what weight 1 would give them."""
+    """Note which samples have settled by now; those that had before this step get what weight 1 would give them.
+
+    A negative that was not predicted has nothing to tell.
+    """
     for stage in () if this.keeps_pass else this.counting(stages.Skip, this.step, moment.scale):
-        parts = dataclasses.replace(moment, value=stage.value(this, this.step)).parts(this.latent_shapes)
-        settled = torch.stack([stage.rule(part) for part in parts]).all(dim=0)
-        memory = this.memory(stage, 0)
-        if memory.value is not None:
-            settled = settled | memory.value
-            guided = select_per_sample(memory.value, unguided(args, moment), guided)
-        memory.keep(settled)
-        this.settled = settled.all()
+        before = this.memory(stage, 0).value
+        if before is not None:
+            guided = select_per_sample(before, unguided(args, moment), guided)
+        if not this.reusing:
+            parts = dataclasses.replace(moment, value=stage.value(this, this.step)).parts(this.latent_shapes)
+            settled = torch.stack([stage.rule(part) for part in parts]).all(dim=0)
+            settled = settled if before is None else settled | before
+            this.memory(stage, 0).keep(settled)
+            this.settled = settled.all()
     return guided
 
 

@@ -4,7 +4,7 @@ import functools
 
 from comfy_api.latest import io
 
-from ..guidance import Constant, higs
+from ..guidance import higs
 from . import inputs, pipeline
 from .history import warn_of_overlap
 from .stages import HISTORY, Correct
@@ -14,16 +14,8 @@ NAME = "History Guidance (HiGS)"
 # Above this, samplers that reuse earlier steps themselves are reported to collapse.
 MULTISTEP_WEIGHT = 0.5
 
+HIGHEST = 5.0
 NUMBERS = [
-    inputs.plain_float(
-        "weight",
-        1.75,
-        0.0,
-        5.0,
-        0.05,
-        "w (arXiv 2509.22300), how strongly the new detail is amplified: 1 to 3, and 0.5 at most with samplers such as "
-        "dpmpp_2m. 0 = off, and costs nothing.",
-    ),
     inputs.plain_float(
         "average",
         0.75,
@@ -46,7 +38,7 @@ NUMBERS = [
 
 
 def amplify(knobs, m):
-    return higs(m.guided, sigma=m.sigma, kind=m.kind, state=m.memory, **knobs)
+    return higs(m.guided, sigma=m.sigma, kind=m.kind, weight=m.value, state=m.memory, **knobs)
 
 
 class HistoryGuidance(io.ComfyNode):
@@ -61,6 +53,15 @@ class HistoryGuidance(io.ComfyNode):
             search_aliases=["HiGS", "history guided sampling", "momentum", "few steps", "detail", "no negative"],
             inputs=[
                 inputs.model_input(),
+                inputs.number(
+                    "weight",
+                    default=1.75,
+                    low=0.0,
+                    high=HIGHEST,
+                    step=0.05,
+                    tooltip="w (arXiv 2509.22300), how strongly the new detail is amplified: 1 to 3, and 0.5 at most "
+                    "with samplers such as dpmpp_2m. A number or a Guidance Schedule. 0 = off, and costs nothing.",
+                ),
                 *NUMBERS,
                 *inputs.level_inputs("the correction", 0.4, 1.0),
                 io.Boolean.Input(
@@ -80,12 +81,12 @@ class HistoryGuidance(io.ComfyNode):
 
     @classmethod
     def execute(cls, model, weight, average, eta, t_min, t_max, bias_correction) -> io.NodeOutput:
-        knobs = inputs.floats(NAME, NUMBERS, {"weight": weight, "average": average, "eta": eta})
+        knobs = inputs.floats(NAME, NUMBERS, {"average": average, "eta": eta})
         low, high = inputs.as_levels(NAME, t_min, t_max)
         remedy = f"use a weight of {MULTISTEP_WEIGHT:g} at most, or a sampler without a memory, such as euler"
         stage = Correct(
             NAME,
-            Constant(knobs["weight"]),
+            inputs.as_schedule(NAME, "weight", weight, 0.0, HIGHEST),
             "weight",
             # Outside its noise levels the rule still averages, so they are its own affair and not the stage's window.
             rule=functools.partial(
@@ -94,7 +95,7 @@ class HistoryGuidance(io.ComfyNode):
             off=lambda scale, value: value == 0.0,
             phase=HISTORY,
             remembers=True,
-            check=functools.partial(warn_of_overlap, NAME, remedy) if knobs["weight"] > MULTISTEP_WEIGHT else None,
+            check=functools.partial(warn_of_overlap, NAME, MULTISTEP_WEIGHT, remedy),
             words=f"weight {{}}, average {knobs['average']:g}, eta {knobs['eta']:g}, at noise levels {low:g} to "
             f"{high:g}{', bias corrected' if bias_correction else ''}",
         )

@@ -6,8 +6,11 @@ from .apg import NAME as APG
 from .stages import Combine
 
 
-def warn_of_overlap(name: str, remedy: str, run) -> None:
-    """Say once that the sampler, or APG's momentum, already does in part what the node `name` does."""
+def warn_of_overlap(name: str, above: float, remedy: str, run) -> None:
+    """Say once that the sampler, or APG's momentum, already does in part what the node `name` does, if its number ever
+    lies above a bound."""
+    if run.most(name) <= above:
+        return
     if run.is_multistep:
         run.say(
             f"{name}: the sampler {run.sampler_name} reuses earlier steps too, and the two add up; {remedy}.",

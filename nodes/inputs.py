@@ -127,10 +127,16 @@ def blocks_input(default: str, useful: str) -> io.String.Input:
     )
 
 
-def rescale_input() -> io.Float.Input:
+def preset_input(presets: dict[str, tuple], fields: list[io.Float.Input], tooltip: str) -> io.DynamicCombo.Input:
+    """The published numbers of these inputs by name, or the inputs themselves: `custom`."""
+    named = [io.DynamicCombo.Option(name, []) for name in presets]
+    return io.DynamicCombo.Input("preset", options=[*named, io.DynamicCombo.Option("custom", fields)], tooltip=tooltip)
+
+
+def rescale_input(default: float = 0.0) -> io.Float.Input:
     return io.Float.Input(
         "rescale",
-        default=0.0,
+        default=default,
         min=0.0,
         max=1.0,
         step=0.05,
@@ -167,6 +173,14 @@ def whole(node: str, name: str, value, low: int, high: int) -> int:
 def floats(node: str, fields: list[io.Float.Input], values: dict) -> dict[str, float]:
     """The values of float inputs, each checked against its own limits."""
     return {field.id: finite_float(node, field.id, values.get(field.id), field.min, field.max) for field in fields}
+
+
+def preset(node: str, presets: dict[str, tuple], fields: list[io.Float.Input], chosen: dict) -> dict[str, float]:
+    """What the inputs are in the preset that was chosen, or what was typed into them: for `preset_input`."""
+    name = choice(node, "preset", chosen.get("preset"), [*presets, "custom"])
+    if name == "custom":
+        return floats(node, fields, chosen)
+    return dict(zip([field.id for field in fields], presets[name], strict=True))
 
 
 @dataclass(frozen=True)

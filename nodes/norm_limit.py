@@ -61,6 +61,7 @@ class NormLimit(io.ComfyNode):
             strength=inputs.finite_float(NAME, "strength", strength, 0.0, 1.0),
             words=f"per {scope}, at most {{}} times the positive",
             phase=LIMIT,
+            idle=lambda value: value >= 1.0,
         )
         return io.NodeOutput(pipeline.add_stage(model, stage))
 

@@ -4,7 +4,7 @@ OUTER_SAMPLE     opens the run and closes it, whatever happens in between
 PREPARE_SAMPLING lets the host load what the further negatives need (ControlNets), and second models
 SAMPLER_SAMPLE   processes the conditionings of both as the host processes its own
 PREDICT_NOISE    finds the step, sets the guider's conditionings and weight for it and hands the further negatives down
-APPLY_MODEL      shows models and adapters a pair, whatever the branches of a batch are
+APPLY_MODEL      shows models and adapters a pair, whatever the branches of a batch are; brings in a second text
 post-CFG         turns the raw predictions of a step into the guided one (guided.py)
 """
 
@@ -19,8 +19,8 @@ import comfy.sampler_helpers
 import torch
 from comfy.patcher_extension import WrappersMP
 
-from . import branches, conditions, guiders, run, second_model, stages, weak
-from .guided import earlier_post_functions, guide, name
+from . import branches, conditions, guiders, remarks, reused_passes, run, second_model, second_text, stages, weak
+from .guided import guide
 
 KEY = "azimuth"
 
@@ -69,14 +69,16 @@ def outer_sample(executor, noise, latent_image, sampler, sigmas, *args, **kwargs
     this = run.Run.open(own, levels, kind, row, sampler, shapes, from_noise)
     guider.model_options[run.OPTION] = this
     this.before = weight_of(guider, this)
+    this.usual = this.sampler_weight(this.before)
     weak.open_terms(guider.model_patcher, this)
-    this.neutral = this.is_neutral(this.before)
+    this.neutral = this.is_neutral(this.usual)
     for stage, why in idle.items():
         this.say(f"{stage.node} has no effect {why}.", logging.WARNING)
-    introduce(guider, this)
+    remarks.introduce(guider, this)
     if this.neutral:
         return finish(this, executor, noise, latent_image, sampler, sigmas, *args, **kwargs)
     try:
+        second_text.open_texts(this)
         if this.before is not None:
             branches.open_branches(guider, this)
             set_weight(guider, this, loading_weight(this))
@@ -89,13 +91,16 @@ def outer_sample(executor, noise, latent_image, sampler, sigmas, *args, **kwargs
 
 def obstacle(guider, row: guiders.GuiderKind, stage: stages.Stage) -> str:
     """Why a stage cannot act in this run at all, in the words that follow its node's name; empty if it can."""
+    if isinstance(stage, (stages.Condition, stages.Attention, stages.Pair)):
+        if why := stage.obstacle(guider.model_patcher.model, guider.conds.get("positive", [])):
+            return why
     if isinstance(stage, stages.Pair):
         if row not in (guiders.BASIC, guiders.PLAIN):
             return f"under the {row.name}, which makes a pair of its own; use KSampler, CFG Guider or Basic Guider"
         if not math.isclose(guider.cfg, 1.0):
             return f"at cfg {guider.cfg:g}, where the sampler's negative is contrasted; set the sampler's cfg to 1"
-    if isinstance(stage, (stages.Condition, stages.Pair)):
-        return stage.obstacle(guider.model_patcher.model, guider.conds.get("positive", []))
+    if isinstance(stage, stages.Reuse) and not row.one_model:
+        return f"under the {row.name}, whose negative has a model of its own; use KSampler or CFG Guider"
     return ""
 
 
@@ -104,13 +109,14 @@ def finish(this: run.Run, executor, *args, **kwargs):
     try:
         return executor(*args, **kwargs)
     finally:
-        report_non_finite(this)
-        report_skipped(this)
+        remarks.report_non_finite(this)
+        remarks.report_skipped(this)
+        second_text.report_unmet(this)
 
 
 def loading_weight(this: run.Run) -> float:
     """The weight under which the guider decides what to load: not 1 if any step needs the negative pass."""
-    return next((scale for scale in this.scales(this.before) if scale != 1.0), this.before)
+    return next((scale for scale in this.scales(this.usual) if scale != 1.0), this.usual)
 
 
 def weight_of(guider, this: run.Run) -> float | None:
@@ -120,124 +126,6 @@ def weight_of(guider, this: run.Run) -> float | None:
 def set_weight(guider, this: run.Run, scale: float | None) -> None:
     if this.guider.weight:
         setattr(guider, this.guider.weight, scale)
-
-
-def introduce(guider, this: run.Run) -> None:
-    """Say once what this run's guidance does that its user might not expect."""
-    introduce_conditions(this)
-    if this.before is None:
-        warn_without_negative(this)
-        return
-    warn_stranded(guider, this)
-    if not this.neutral:
-        scales = this.scales(this.before)
-        introduce_weight(this, scales)
-        warn_at_weight_1(guider, this, scales)
-        for stage in this.of(stages.Negative):
-            if stage.remark and this.ever_counts(stage, this.before):
-                stage.remark(this)
-        name_foreign(guider.model_options, this)
-
-
-def warn_stranded(guider, this: run.Run) -> None:
-    """A guider with a second model for the negative runs the first model's functions only."""
-    stranded = set(stages.of(getattr(guider, "uncond_model_patcher", guider))) - set(stages.of(guider))
-    if stranded:
-        names = ", ".join(sorted(stage.node for stage in stranded))
-        this.say(
-            f"{names} on the negative model of the {this.guider.name} has no effect; wire it to the positive model.",
-            logging.WARNING,
-        )
-
-
-def contrasting(this: run.Run) -> list[stages.Stage]:
-    """The stages that are nothing without a negative pass."""
-    needy = [stage for stage in this.of(stages.Correct) if stage.needs_pair]
-    return this.of(stages.Negative) + this.of(stages.Baseline) + this.of(stages.Combine) + needy
-
-
-def warn_without_negative(this: run.Run) -> None:
-    for stage in this.of(stages.Weight) + this.of(stages.Skip) + contrasting(this):
-        this.say(
-            f"{stage.node} has no effect under the {this.guider.name}, which makes no negative pass; use a CFG Guider "
-            f"or KSampler.",
-            logging.WARNING,
-        )
-
-
-def introduce_conditions(this: run.Run) -> None:
-    for stage in this.of(stages.Condition):
-        steps = sum(stage.counts(this, step, 1.0) for step in this.steps)
-        if steps:
-            this.say(f"{stage} ({steps} of {len(this.steps)} steps).")
-    if this.pair:
-        steps = sum(map(this.makes_pair, this.steps))
-        this.say(f"{this.pair}; {steps} of {len(this.steps)} steps make two passes.")
-
-
-def introduce_weight(this: run.Run, scales: list[float]) -> None:
-    for stage in this.of(stages.Weight)[-1:]:
-        if any(scale != this.before for scale in scales):
-            replaced = f"that of {this.pair.node}" if this.pair else f"the sampler's {this.before:g}"
-            this.say(
-                f"{stage.node} sets the weight to {min(scales):g} to {max(scales):g} over {len(scales)} steps, in "
-                f"place of {replaced}."
-            )
-        if this.guider.steered:
-            this.say(f"Under the {this.guider.name}, {stage.node} steers {this.guider.steered}.")
-
-
-def warn_at_weight_1(guider, this: run.Run, scales: list[float]) -> None:
-    wants = functools.partial(guiders.wants_negative_pass, guider, this.guider, model_options=guider.model_options)
-    if not this.pair and not this.sampler_name.endswith("_cfg_pp") and not any(map(wants, scales)):
-        for stage in contrasting(this):
-            this.say(
-                f"{stage.node} has no effect at weight 1, where no negative pass is made; raise the sampler's cfg.",
-                logging.WARNING,
-            )
-    reached = 1.0 in scales or any(this.ever_counts(stage, this.before) for stage in this.of(stages.Skip))
-    if reached and not this.guider.corrects:
-        for stage in this.of(stages.Add) + this.of(stages.Correct):
-            this.say(
-                f"{stage.node} has no effect at weight 1 under the {this.guider.name}, which skips it there; keep the "
-                f"weight away from 1.",
-                logging.WARNING,
-            )
-
-
-def name_foreign(model_options: dict, this: run.Run) -> None:
-    """Name what a combine rule takes the place of, and what it keeps."""
-    for stage in this.of(stages.Combine):
-        if not this.ever_counts(stage, this.before):
-            continue
-        if "sampler_cfg_function" in model_options:
-            this.say(f"{stage.node} replaces the cfg function {name(model_options['sampler_cfg_function'])}.")
-        earlier = earlier_post_functions(model_options)
-        if earlier:
-            names = ", ".join(name(function) for function in earlier)
-            fate = "replaces" if "sampler_cfg_function" in model_options else "keeps the difference made by"
-            this.say(f"{stage.node} {fate} the earlier post-CFG function {names}.")
-
-
-def report_non_finite(this: run.Run) -> None:
-    """Warn once, after the run, of steps whose predictions were not finite: one read of the device for all steps."""
-    if not this.non_finite:
-        return
-    sigmas, flags = zip(*this.non_finite, strict=True)
-    bad = torch.stack(flags).tolist()
-    steps = [run.find_step(this.sigmas, s).index for s, b in zip(torch.stack(sigmas).tolist(), bad, strict=True) if b]
-    if steps:
-        this.say(
-            f"Azimuth: the model's prediction holds NaN or infinity at step {steps[0] + 1} of {len(this.sigmas) - 1}; "
-            f"it was passed on as it came, so check the model's precision or lower the guidance weight.",
-            logging.WARNING,
-        )
-
-
-def report_skipped(this: run.Run) -> None:
-    for stage in this.of(stages.Skip):
-        if this.passes_due:
-            this.say(f"{stage.node} skipped {this.passes_skipped} of {this.passes_due} negative passes.")
 
 
 def prepare_sampling(executor, model, noise_shape, conds, *args, model_options=None, **kwargs):
@@ -260,6 +148,7 @@ def sampler_sample(executor, guider, sigmas, extra_args, callback, noise, latent
         set_weight(guider, this, this.before)
         branches.process_branches(guider, this, noise, latent_image, denoise_mask, seed)
         second_model.begin(guider, this, noise, latent_image, denoise_mask, seed)
+        second_text.process_texts(guider, this, noise, latent_image, denoise_mask, seed)
     return executor(guider, sigmas, extra_args, callback, noise, latent_image, denoise_mask, *args)
 
 
@@ -273,12 +162,13 @@ def predict_noise(executor, x, timestep, model_options=None, seed=None):
         return executor(x, timestep, model_options, seed)
     find_step(guider, this, timestep)
     before, conds = weight_of(guider, this), guider.conds
-    this.predictions, this.active = [], []
+    this.predictions, this.active, this.swapped, this.reusing = [], [], None, False
     try:
         guider.conds = conditions.of_step(guider, this)
         if before is not None:  # a pair to weigh; other stages act without one
             model_options = weigh(guider, this, before, model_options)
         scale = 1.0 if before is None else weight_of(guider, this)
+        model_options = second_text.with_text(guider, this, model_options)
         return executor(x, timestep, weak.watched(this, scale, model_options), seed)
     finally:
         set_weight(guider, this, before)
@@ -287,14 +177,15 @@ def predict_noise(executor, x, timestep, model_options=None, seed=None):
 
 def weigh(guider, this: run.Run, before: float, model_options: dict) -> dict:
     """Set the guider's weight and what its step contrasts, and return the options that this takes."""
-    scale = step_scale(guider, this, before, model_options)
+    scale = this.scale = step_scale(guider, this, before, model_options)
+    remarks.name_other_weight(this, before, scale)
     set_weight(guider, this, scale)
     if this.makes_pair(this.step):
         model_options = with_pair(guider, this, model_options)
     if guiders.makes_negative_pass(guider, this.guider, scale, model_options):
         if this.baseline_missing:
             stand_in(guider, this)
-        elif this.branches:
+        else:
             this.active = branches.active(this, this.step, scale)
             swap_baseline(guider, this)
             model_options = with_branches(guider, this, model_options)
@@ -362,8 +253,7 @@ def skips(guider, this: run.Run, scale: float, model_options: dict) -> bool:
             logging.WARNING,
         )
         return False
-    this.passes_due += 1
-    this.passes_skipped += this.skipping
+    this.count(stage, 1, this.skipping)
     return this.skipping
 
 
@@ -380,14 +270,16 @@ def swap_baseline(guider, this: run.Run) -> None:
         after = this.active[[b for b, _ in this.active].index(whole[-1]) + 1 :]
         this.active = [(b, w) for b, w in this.active if b.stage.term] + [(b, w) for b, w in after if b.stage.baseline]
         guider.conds = {**guider.conds, this.guider.baseline: branches.conds_of_step(guider, this, whole[-1])}
+        this.swapped = whole[-1]
 
 
 def with_branches(guider, this: run.Run, model_options: dict) -> dict:
-    if not this.active:
+    passes = reused_passes.of_step(guider, this, model_options)
+    if not this.active and passes is None:
         return model_options
     conds = [branches.conds_of_step(guider, this, branch) for branch, _ in this.active]
-    handler = branches.BranchHandler(this, guiders.negative_model(guider), conds, model_options.get("context_handler"))
-    return {**model_options, "context_handler": handler}
+    real, model = model_options.get("context_handler"), guiders.negative_model(guider)
+    return {**model_options, "context_handler": branches.BranchHandler(this, model, conds, real, passes)}
 
 
 def apply_model(executor, x, t, c_concat=None, c_crossattn=None, control=None, transformer_options=None, **kwargs):
@@ -398,6 +290,9 @@ def apply_model(executor, x, t, c_concat=None, c_crossattn=None, control=None, t
         shown = options[branches.SHOWN]
         seen = [shown[i] if i < len(shown) else i for i in options["cond_or_uncond"]]
         options = {**options, "cond_or_uncond": seen}
+    if second_text.KEY in options:
+        second = options[second_text.KEY]
+        return second_text.apply(executor, second, x, t, c_concat, c_crossattn, control, options, kwargs)
     return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
 
 

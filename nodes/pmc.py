@@ -33,8 +33,9 @@ class NormCapped(io.ComfyNode):
                     low=1.0,
                     high=10.0,
                     step=0.01,
-                    tooltip="Gamma, the largest norm of the guided prediction as a multiple of the positive's: 1.05 to "
-                    "1.15. A number or a Guidance Schedule. 1 = only what does not lengthen it; 10 = nearly plain CFG.",
+                    tooltip="Gamma, the largest norm of the guided prediction as a multiple of the positive's: 1.05 "
+                    "(SiT) to 1.15 (SD3.5). A number or a Guidance Schedule. 1 = only what does not lengthen it; 10 = "
+                    "nearly plain CFG.",
                 ),
                 io.Float.Input(
                     "floor",

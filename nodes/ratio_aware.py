@@ -51,14 +51,6 @@ def say_where_it_does_little(run) -> None:
         )
 
 
-def knobs_of(chosen: dict) -> tuple[float, float]:
-    """The paper's w_max and alpha, of a preset or as typed."""
-    name = inputs.choice(NAME, "preset", chosen.get("preset"), [*PRESETS, "custom"])
-    if name == "custom":
-        return tuple(inputs.floats(NAME, CUSTOM, chosen).values())
-    return PRESETS[name]
-
-
 class RatioAware(io.ComfyNode):
     @classmethod
     def define_schema(cls):
@@ -71,14 +63,11 @@ class RatioAware(io.ComfyNode):
             search_aliases=["RAAG", "MAMBO-G", "ratio aware adaptive guidance", "magnitude aware", "flow", "high cfg"],
             inputs=[
                 inputs.model_input(),
-                io.DynamicCombo.Input(
-                    "preset",
-                    options=[
-                        *(io.DynamicCombo.Option(name, []) for name in PRESETS),
-                        io.DynamicCombo.Option("custom", CUSTOM),
-                    ],
-                    tooltip="w_max and alpha of RAAG (18, 12) or of MAMBO-G (10, 8), two versions of arXiv 2508.03442, "
-                    "or your own. For flow models. strength 0 switches it off.",
+                inputs.preset_input(
+                    PRESETS,
+                    CUSTOM,
+                    "w_max and alpha of RAAG (18, 12) or of MAMBO-G (10, 8), two versions of arXiv 2508.03442, or your "
+                    "own. For flow models. strength 0 switches it off.",
                 ),
                 io.Combo.Input(
                     "weight",
@@ -95,7 +84,7 @@ class RatioAware(io.ComfyNode):
     @classmethod
     def execute(cls, model, weight, strength, preset=None) -> io.NodeOutput:
         chosen = preset or {}  # the host drops an option that it does not know
-        w_max, alpha = knobs_of(chosen)
+        w_max, alpha = inputs.preset(NAME, PRESETS, CUSTOM, chosen).values()
         top = TOPS[inputs.choice(NAME, "weight", weight, TOPS)]
         strength = inputs.finite_float(NAME, "strength", strength, 0.0, 1.0)
         stage = Combine(
@@ -106,6 +95,7 @@ class RatioAware(io.ComfyNode):
             rule=functools.partial(damp, top, w_max),
             off=functools.partial(changes_nothing, top, w_max),
             strength=strength,
+            acts_at_1=weight == "w_max",
             words=f"{chosen['preset']}, at most {f'{w_max:g}' if weight == 'w_max' else weight}, alpha {{}}",
         )
         return io.NodeOutput(pipeline.add_stage(model, stage))

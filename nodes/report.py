@@ -4,18 +4,20 @@ import comfy.samplers
 from comfy_api.latest import io
 from server import PromptServer
 
-from . import guiders, inputs, pipeline, stages, weak
+from . import guided, guiders, inputs, pipeline, stages, weak
 from .run import Run
 
 NAME = "Guidance Report"
 
 HEADINGS = {
     stages.Condition: "Conditioning",
+    stages.Attention: "Attention",
     stages.Pair: "Pair, at cfg 1",
     stages.Negative: "Further negatives",
     stages.Baseline: "Baseline",
     stages.Weight: "Weight",
     stages.Skip: "Negative passes",
+    stages.Reuse: "Reused predictions",
     stages.Combine: "Combine rule",
     stages.Add: "Added term",
     stages.Correct: "Correction",
@@ -24,7 +26,7 @@ HEADINGS = {
 
 def fate(model, stage) -> str:
     """What keeps a stage from acting on this model, whatever the run."""
-    if not isinstance(stage, (stages.Condition, stages.Pair)):
+    if not isinstance(stage, (stages.Condition, stages.Attention, stages.Pair)):
         return ""
     why = stage.obstacle(model.model, [])
     return f" (no effect {why})" if why else ""
@@ -43,16 +45,16 @@ def foreign_lines(model) -> list[str]:
     lines = []
     if "sampler_cfg_function" in options:
         fate = "replaced" if any(isinstance(s, stages.Combine) for s in stages.of(model)) else "kept"
-        lines.append(f"Cfg function of another node: {pipeline.name(options['sampler_cfg_function'])} ({fate})")
+        lines.append(f"Cfg function of another node: {guided.name(options['sampler_cfg_function'])} ({fate})")
     for function in options.get("sampler_pre_cfg_function", []):
-        lines.append(f"Pre-CFG function of another node: {pipeline.name(function)} (runs before Azimuth)")
+        lines.append(f"Pre-CFG function of another node: {guided.name(function)} (runs before Azimuth)")
     before = True
     for function in options.get("sampler_post_cfg_function", []):
-        if function is pipeline.guide:
+        if function is guided.guide:
             before = False
             continue
         lines.append(
-            f"Post-CFG function of another node: {pipeline.name(function)} (runs {'before' if before else 'after'} "
+            f"Post-CFG function of another node: {guided.name(function)} (runs {'before' if before else 'after'} "
             "Azimuth)"
         )
     return lines
@@ -75,7 +77,7 @@ def run_lines(model, cfg: float, sigmas) -> list[str]:
     terms = [run.counting(stages.Add, step, scale) for step, scale in zip(run.steps, scales, strict=True)]
     passes = len(pairs) + sum(pairs) + sum(map(len, terms))
     weights = " ".join(f"{scale:.4g}" for scale in scales)
-    skips = "".join(f", before {stage.node} skips any" for stage in run.of(stages.Skip))
+    skips = "".join(f", before {stage.node} skips any" for stage in run.of(stages.Skip) + run.of(stages.Reuse))
     return [
         *([f"No effect on this model: {idle}"] if idle else []),
         f"Weights over {len(scales)} steps (euler, cfg {cfg:g}): {weights}",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import logging
 import math
+from collections import Counter
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -36,6 +37,10 @@ MULTISTEP = (
     "uni_pc",
     "unipc",
 )
+
+
+# Of the samplers of this pack, those whose steps are made of calls at weights of their own.
+SETS_WEIGHT = ("rectified_cfgpp",)
 
 
 @dataclass(frozen=True)
@@ -91,16 +96,23 @@ class Run:
     predictions: list = field(default_factory=list)
     terms: dict = field(default_factory=dict)
     seconds: list = field(default_factory=list)
+    texts: dict = field(default_factory=dict)
+    offered: set = field(default_factory=set)  # attention stages that a step handed to the model
+    met: set = field(default_factory=set)  # those of them that came to bear there
     calls: int = 0
     step: Step | None = None
     before: float | None = None  # the weight that the guider came with
+    usual: float | None = None  # the weight of a step before any stage: that, or the sampler's own
+    scale: float | None = None  # the weight that the guider was given for this call
     neutral: bool = False
     baseline_missing: bool = False
     settled: Tensor | None = None  # on the device: whether all samples had settled by the last guided call
     skipping: bool = False  # since a step that began with all samples settled
     keeps_pass: bool = False  # somebody wants the negative's prediction at weight 1 too
-    passes_due: int = 0
-    passes_skipped: int = 0
+    reusing: bool = False  # whether what this call predicts of negatives is made from an earlier step
+    swapped: object = None  # the branch that the host evaluates in the main negative's place at this step
+    due: Counter = field(default_factory=Counter)  # negative passes, for each stage that may leave them out
+    left_out: Counter = field(default_factory=Counter)
     non_finite: list = field(default_factory=list)
     said: set = field(default_factory=set)
 
@@ -136,13 +148,20 @@ class Run:
             self.skipping, self.settled = True, None
         self.step = step
 
+    def count(self, stage: stages.Stage, due: int, left_out: int) -> None:
+        """Note negative passes that a call was due to make, and how many of them a stage left out."""
+        self.due[stage] += due
+        self.left_out[stage] += left_out
+
     def of(self, kind: type) -> list:
         return [stage for stage in self.stages if isinstance(stage, kind)]
 
     @property
     def needs_step(self) -> bool:
         """Reading the sigma of a call waits for the device, so it is done only where a stage changes over the run."""
-        return not all(stage.constant for stage in self.stages) or any(b.timed for b in self.branches)
+        return not all(stage.constant for stage in self.stages) or any(
+            found.timed for found in (*self.branches, *self.texts.values())
+        )
 
     def counting(self, kind: type, step: Step, scale: float) -> list:
         """The stages of a kind that do something at a step, of which `scale` is the weight."""
@@ -151,6 +170,10 @@ class Run:
     @functools.cached_property
     def steps(self) -> list[Step]:
         return [step_at(self.sigmas, i) for i in range(len(self.sigmas) - 1)]
+
+    def most(self, node: str) -> float:
+        """The largest number that the stages of a node take at any step of the run."""
+        return max((s.value(self, step) for s in self.stages if s.node == node for step in self.steps), default=0.0)
 
     def ever_counts(self, stage: stages.Stage, before: float | None) -> bool:
         """Whether a stage does something at any step of the run; `before` is the sampler's own weight, if any."""
@@ -162,9 +185,10 @@ class Run:
         Without a weight there is no negative, and only what needs none can act.
         """
         if before is None:
-            alone = self.of(stages.Condition) + self.of(stages.Add) + self.of(stages.Correct)
+            kinds = (stages.Condition, stages.Attention, stages.Add, stages.Correct)
+            alone = [stage for kind in kinds for stage in self.of(kind)]
             return not any(self.ever_counts(stage, before) for stage in alone)
-        unchanged = all(scale == before for scale in self.scales(before))
+        unchanged = not self.sets_weight and all(scale == before for scale in self.scales(before))
         return unchanged and not any(self.ever_counts(stage, before) for stage in self.stages)
 
     def makes_pair(self, step: Step) -> bool:
@@ -172,10 +196,10 @@ class Run:
         return self.pair is not None and self.pair.counts(self, step, 1.0)
 
     def scale_at(self, step: Step, scale: float | None) -> float:
-        """The weight of a step, from the sampler's own; 1 without one."""
+        """The weight of a step, from the sampler's own, or from that of the pair; 1 without one, and where a run's pair
+        is not made."""
         if scale is None:
             return 1.0
-        """The weight of a step, from the sampler's own, or from that of the pair; 1 where a run's pair is not made."""
         if self.pair:
             if not self.makes_pair(step):
                 return 1.0
@@ -193,6 +217,11 @@ class Run:
             self.said.add(sentence)
             logger.log(level, sentence)
 
+    def say_weight_of_another_node(self, replaced_by: list = ()) -> None:
+        """Say what becomes of a weight that is neither the sampler's nor ours."""
+        fate = "".join(f"{stage.node} replaces it" for stage in replaced_by) or "it stands for the sampler's there"
+        self.say(f"Azimuth: another node sets the weight of some steps; {fate}.")
+
     @property
     def batch(self) -> int:
         return self.latent_shapes[0][0]
@@ -202,6 +231,18 @@ class Run:
         """The host's name of the sampler: `euler`, `dpmpp_2m`, ..."""
         function = getattr(self.sampler, "sampler_function", None)
         return getattr(function, "__name__", type(self.sampler).__name__).removeprefix("sample_")
+
+    @property
+    def sets_weight(self) -> bool:
+        """Whether the sampler sets the guider's weight itself, from call to call."""
+        return self.sampler_name in SETS_WEIGHT
+
+    def sampler_weight(self, before: float | None) -> float | None:
+        """The weight of a step before any stage, for a guider that came with the weight `before`; the largest of a
+        sampler that sets its own."""
+        if before is None or not self.sets_weight:
+            return before
+        return 1.0 + self.sampler_options["lam_max"]
 
     @property
     def is_multistep(self) -> bool:

@@ -74,14 +74,6 @@ def keep_away(warmup, knobs, m):
     return m.value * terms
 
 
-def knobs_of(chosen: dict) -> dict[str, float]:
-    """Those of a preset, or as typed."""
-    name = inputs.choice(NAME, "preset", chosen.get("preset"), [*PRESETS, "custom"])
-    if name == "custom":
-        return inputs.floats(NAME, CUSTOM, chosen)
-    return dict(zip([field.id for field in CUSTOM], PRESETS[name], strict=True))
-
-
 class SafeLatent(io.ComfyNode):
     @classmethod
     def define_schema(cls):
@@ -100,14 +92,11 @@ class SafeLatent(io.ComfyNode):
                     tooltip="S, what to keep away from: one thing or a list. From CLIP Text Encode; the text of the "
                     "sampler's negative = no effect.",
                 ),
-                io.DynamicCombo.Input(
-                    "preset",
-                    options=[
-                        *(io.DynamicCombo.Option(name, []) for name in PRESETS),
-                        io.DynamicCombo.Option("custom", CUSTOM),
-                    ],
-                    tooltip="How firmly, as published (arXiv 2211.05105): weak, medium, strong, max; or five numbers "
-                    "of your own. strength 0 switches it off.",
+                inputs.preset_input(
+                    PRESETS,
+                    CUSTOM,
+                    "How firmly, as published (arXiv 2211.05105): weak, medium, strong, max; or five numbers of your "
+                    "own. strength 0 switches it off.",
                 ),
                 inputs.number(
                     "strength",
@@ -125,7 +114,7 @@ class SafeLatent(io.ComfyNode):
     @classmethod
     def execute(cls, model, negative, strength, preset=None) -> io.NodeOutput:
         chosen = preset or {}  # the host drops an option that it does not know
-        knobs = knobs_of(chosen)
+        knobs = inputs.preset(NAME, PRESETS, CUSTOM, chosen)
         warmup = knobs.pop("warmup")
         carries = knobs["momentum_scale"] != 0.0
         schedule = inputs.as_schedule(NAME, "strength", strength, 0.0, 1.0)

@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from comfy_api.input import CurveInput, LinearCurve
 from comfy_api.latest import io
 
 from ..guidance import (
@@ -24,7 +23,7 @@ from ..guidance import (
     Steps,
     Triangle,
 )
-from . import inputs
+from . import host, inputs
 
 NAME = "Guidance Schedule"
 
@@ -66,9 +65,8 @@ def numbers(text: str) -> tuple[float, ...]:
 
 
 def curve(values: dict) -> Curve:
-    """A drawn curve comes as the widget's plain value, a linked one as the host's object."""
-    drawn = CurveInput.from_raw(values["curve"])
-    return Curve(tuple(drawn.points), values["low"], values["high"], smooth=not isinstance(drawn, LinearCurve))
+    points, straight = host.points_of(values["curve"])
+    return Curve(points, values["low"], values["high"], smooth=not straight)
 
 
 @dataclass(frozen=True)

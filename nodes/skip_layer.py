@@ -2,6 +2,8 @@
 
 import functools
 import random
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from comfy_api.latest import io
 
@@ -32,14 +34,11 @@ def drawn(chosen: dict):
         shape, own = blocks.available(model, attention)
         candidates = own[1:]
         if not candidates:
-            raise Unfit(f"the model has no block that could be drawn besides {blocks.listed(own)}; choose fixed blocks")
+            raise Unfit(f"no block of the model could be drawn besides {blocks.listed(own)}; name some under custom")
         some = min(count, len(candidates))
         return shape, lambda call: random.Random(f"{seed}/{call}").sample(candidates, some)
 
     return pick, f"{count} random, seed {seed}"
-
-
-CHOICES = {"fixed": fixed, "random": drawn}
 
 
 def whole_block(pick):
@@ -51,6 +50,72 @@ def attention_alone(pick):
 
 
 SKIPPED = {"block": whole_block, "attention": attention_alone}
+
+
+@dataclass(frozen=True)
+class Preset:
+    """How blocks are chosen, and every input with the value that it begins with."""
+
+    pick: Callable
+    fields: list
+
+
+def term_inputs(blocks: list, scale: float, skip: str, start: float, end: float, rescale: float) -> list:
+    return [
+        inputs.term_scale(scale, "2.5 to 3 for SLG (SD3.5), 1 for STG (video), 0.25 for S2"),
+        *blocks,
+        io.Combo.Input(
+            "skip",
+            options=list(SKIPPED),
+            default=skip,
+            tooltip="block: the whole block (SLG, STG-R, S2; in a UNet its transformer). attention: its "
+            "self-attention alone, which passes its values on (STG-A, PAG). scale 0 switches it off.",
+        ),
+        inputs.progress(
+            "start", start, "Progress at which the term begins (0 first step, 1 last): 0 to 0.1. 0 = at once."
+        ),
+        inputs.progress(
+            "end",
+            end,
+            "Progress at which the term ends (not included): 0.2 for SLG, 0.9 for S2, 1 for STG. 1 = to the end, last "
+            "step included.",
+        ),
+        inputs.rescale_input(rescale),
+    ]
+
+
+def these(blocks: str, *numbers) -> Preset:
+    named = inputs.blocks_input(blocks, "7-9 SD3.5 medium, 19 LTX, 34 Mochi, 2 HunyuanVideo")
+    return Preset(fixed, term_inputs([named], *numbers))
+
+
+def any_of_them(count: int, *numbers) -> Preset:
+    how_many = io.Int.Input(
+        "count",
+        default=count,
+        min=1,
+        max=16,
+        tooltip="How many blocks are drawn for every call: 1 or 2. scale 0 = off.",
+    )
+    seed = io.Int.Input(
+        "seed",
+        default=0,
+        min=0,
+        max=2**32 - 1,
+        tooltip="The seed of the draw, apart from the sampler's: any number. The same seed draws the same blocks. "
+        "scale 0 = off.",
+    )
+    return Preset(drawn, term_inputs([how_many, seed], *numbers))
+
+
+PRESETS = {  # blocks or their count, scale, skip, start, end, rescale
+    "SLG: SD3.5 medium": these("7-9", 2.8, "block", 0.01, 0.2, 0.0),
+    "STG: LTX": these("19", 1.0, "attention", 0.0, 1.0, 0.7),
+    "STG: Mochi": these("34", 1.0, "block", 0.0, 1.0, 0.0),
+    "STG: HunyuanVideo": these("2", 1.0, "block", 0.0, 1.0, 0.0),
+    "S2: any model": any_of_them(1, 0.25, "block", 0.1, 0.9, 0.0),
+    "custom": these("middle 0", 1.0, "block", 0.0, 1.0, 0.0),
+}
 
 
 class SkipLayer(io.ComfyNode):
@@ -65,72 +130,33 @@ class SkipLayer(io.ComfyNode):
             search_aliases=["SLG", "STG", "S2", "skip layer", "spatiotemporal skip", "S2-Guidance", "weak model"],
             inputs=[
                 inputs.model_input(),
-                inputs.term_scale(2.8, "2.5 to 3 for SLG (SD3.5), 1 for STG (video), 0.25 for S2"),
                 io.DynamicCombo.Input(
-                    "choice",
-                    options=[
-                        io.DynamicCombo.Option(
-                            "fixed", [inputs.blocks_input("7-9", "7-9 for SD3.5 medium, 19 for LTX, 34 for Mochi")]
-                        ),
-                        io.DynamicCombo.Option(
-                            "random",
-                            [
-                                io.Int.Input(
-                                    "count",
-                                    default=1,
-                                    min=1,
-                                    max=16,
-                                    tooltip="How many blocks are drawn for every call: 1 or 2. scale 0 = off.",
-                                ),
-                                io.Int.Input(
-                                    "seed",
-                                    default=0,
-                                    min=0,
-                                    max=2**32 - 1,
-                                    tooltip="The seed of the draw, apart from the sampler's: any number. The same "
-                                    "seed draws the same blocks. scale 0 = off.",
-                                ),
-                            ],
-                        ),
-                    ],
-                    tooltip="fixed: the blocks that you name (SLG; STG, arXiv 2411.18664). random: others in every "
-                    "call, never the first (S2, arXiv 2508.12880), with scale 0.25 while progress is 0.1 to 0.9.",
+                    "preset",
+                    options=[io.DynamicCombo.Option(name, preset.fields) for name, preset in PRESETS.items()],
+                    tooltip="What the inputs below begin with: the numbers published for a model. SLG, and STG (arXiv "
+                    "2411.18664): these blocks. S2 (arXiv 2508.12880): others in every call, never the first. custom: "
+                    "blocks of your own.",
                 ),
-                io.Combo.Input(
-                    "skip",
-                    options=list(SKIPPED),
-                    default="block",
-                    tooltip="block: the whole block (SLG, STG-R, S2; in a UNet its transformer). attention: its "
-                    "self-attention alone, which passes its values on (STG-A, PAG). scale 0 switches it off.",
-                ),
-                inputs.progress(
-                    "start", 0.0, "Progress at which the term begins (0 first step, 1 last): 0 to 0.1. 0 = at once."
-                ),
-                inputs.progress(
-                    "end",
-                    0.2,
-                    "Progress at which the term ends (not included): 0.2 for SLG, 0.9 for S2, 1 for STG. 1 = to the "
-                    "end, last step included.",
-                ),
-                inputs.rescale_input(),
             ],
             outputs=[inputs.model_output()],
         )
 
     @classmethod
-    def validate_inputs(cls, start=None, end=None, choice=None):  # the host hands a dynamic group over by its name
-        return inputs.validate_window(NAME, start, end)
+    def validate_inputs(cls, preset=None):  # the host hands a dynamic group over by its name
+        chosen = preset or {}
+        return inputs.validate_window(NAME, chosen.get("start"), chosen.get("end"))
 
     @classmethod
-    def execute(cls, model, scale, skip, start, end, rescale, choice=None) -> io.NodeOutput:
-        chosen = choice or {}  # the host drops an option that it does not know
-        pick, words = CHOICES[inputs.choice(NAME, "choice", chosen.get("choice"), CHOICES)](chosen)
+    def execute(cls, model, preset=None) -> io.NodeOutput:
+        chosen = preset or {}  # the host drops an option that it does not know
+        pick, words = PRESETS[inputs.choice(NAME, "preset", chosen.get("preset"), PRESETS)].pick(chosen)
+        skip = inputs.choice(NAME, "skip", chosen.get("skip"), SKIPPED)
         stage = weak.term(
             NAME,
-            inputs.as_schedule(NAME, "scale", scale, 0.0, 100.0),
-            inputs.as_window(NAME, start, end),
-            SKIPPED[inputs.choice(NAME, "skip", skip, SKIPPED)](pick),
-            rescale=inputs.finite_float(NAME, "rescale", rescale, 0.0, 1.0),
+            inputs.as_schedule(NAME, "scale", chosen.get("scale"), 0.0, 100.0),
+            inputs.as_window(NAME, chosen.get("start"), chosen.get("end")),
+            SKIPPED[skip](pick),
+            rescale=inputs.finite_float(NAME, "rescale", chosen.get("rescale"), 0.0, 1.0),
             words=f", {skip} skipped, {words}",
         )
         return io.NodeOutput(pipeline.add_stage(model, stage))

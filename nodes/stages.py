@@ -137,6 +137,27 @@ class Condition(Stage):
 
 
 @dataclass(frozen=True, eq=False)
+class Attention(Stage):
+    """What do the positive's tokens turn away from, inside the model? `rule(z, other, value)` returns what they go on
+    with, (B, N, C), from what they attend to in the positive's text and in that of `conditioning`.
+
+    `off(value)` is True where the rule changes nothing. `obstacle` is as of `Condition`.
+    """
+
+    conditioning: list = field(default=None, repr=False)
+    rule: Callable[[Tensor, Tensor, float], Tensor] = None
+    off: Callable[[float], bool] = lambda value: False
+    obstacle: Callable[[object, list], str] = lambda model, positive: ""
+    words: str = ""
+
+    def counts(self, run: Run, step: Step, scale: float) -> bool:
+        return step.progress in self.window and not self.off(self.value(run, step))
+
+    def __str__(self) -> str:
+        return f"{self.node}: {self.words.format(self.schedule)}{self.window}"
+
+
+@dataclass(frozen=True, eq=False)
 class Pair(Stage):
     """From which two passes come cond and uncond, where the sampler makes no negative pass? From the positive's, as
     `first(cond)` and `second(cond)` return a processed conditioning: `split(prediction, prediction)` is the pair. The
@@ -235,8 +256,32 @@ class Skip(Blended):
 
 
 @dataclass(frozen=True, eq=False)
+class Reuse(Stage):
+    """Is the negative predicted again? In its window only at every n-th step, which is the stage's value.
+
+    At the steps between, `rule(cond, difference, predicts, *, sigma, sigma_last, kind)` makes every prediction but the
+    positive's from its difference to the positive's at the last step that made all passes. `predicts` is what the
+    network's own output is.
+    """
+
+    rule: Callable[..., Tensor] = None
+    words: str = ""
+
+    def counts(self, run: Run, step: Step, scale: float) -> bool:
+        return self.value(run, step) > 1 and step.progress in self.window
+
+    def __str__(self) -> str:
+        return f"{self.node}: {self.words.format(self.schedule)}{self.window}"
+
+
+@dataclass(frozen=True, eq=False)
 class Combine(Blended):
-    """By what rule do cond and uncond become one? Where it is off, by plain CFG."""
+    """By what rule do cond and uncond become one? Where it is off, by plain CFG.
+
+    `acts_at_1` is True if it changes the result at weight 1 too, where plain CFG and most rules give cond back.
+    """
+
+    acts_at_1: bool = False
 
 
 class Unfit(Exception):
@@ -274,13 +319,15 @@ class Correct(Blended):
     """Is the result still an image? The rule finds it as `guided` and returns the corrected one.
 
     `needs_pair` is True if it compares the result with the positive: without a negative pass there is nothing to do.
+    `idle(value)` is True where it leaves the positive itself as it is: then it needs a negative pass or an added term.
     """
 
     phase: int = LIMIT
     needs_pair: bool = False
+    idle: Callable[[float], bool] = lambda value: False
 
 
-ORDER = (Condition, Pair, Negative, Baseline, Weight, Skip, Combine, Add, Correct)
+ORDER = (Condition, Attention, Pair, Negative, Baseline, Weight, Skip, Reuse, Combine, Add, Correct)
 
 
 def of(carrier) -> tuple[Stage, ...]:
@@ -302,12 +349,17 @@ def refuse_conflict(stages: tuple[Stage, ...], new: Stage) -> None:
                 f"{new.node}: the MODEL already carries {old.node}, and both push the result away from its past; "
                 f"remove or bypass one of the two nodes."
             )
+        if isinstance(old, Attention) and isinstance(new, Attention):
+            raise ValueError(
+                f"{new.node}: the MODEL already carries {old.node}, and its attention turns away from one text only; "
+                f"write both texts into one negative and bypass one of the two nodes."
+            )
         if isinstance(old, Pair) and isinstance(new, Pair):
             raise ValueError(
                 f"{new.node}: the MODEL already carries {old.node}, and a step has one pair only; remove or bypass one "
                 f"of the two nodes."
             )
-        if isinstance(old, Skip) and isinstance(new, Skip):
+        if any(isinstance(old, kind) and isinstance(new, kind) for kind in (Skip, Reuse)):
             raise ValueError(
                 f"{new.node}: the MODEL already carries {old.node}, and one alone says when the negative is left out; "
                 f"remove or bypass one of the two nodes."

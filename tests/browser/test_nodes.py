@@ -15,8 +15,12 @@ SCHEDULABLE = {
     "AzimuthDynamicThresholding": "mimic_scale",
     "AzimuthCFGPlusPlus": "lam",
     "AzimuthAngleDomain": "max_angle",
+    "AzimuthMomentumGuidance": "alpha",
+    "AzimuthHiGS": "weight",
+    "AzimuthSMC": "gain",
+    "AzimuthSkipLayer": "preset.scale",
 }
-DYNAMIC = {"AzimuthSchedule": "shape", "AzimuthNegativePrompt": "preset"}
+DYNAMIC = {"AzimuthSchedule": "shape", "AzimuthNegativePrompt": "preset", "AzimuthSkipLayer": "preset"}
 
 
 @pytest.fixture(scope="session")
@@ -59,6 +63,15 @@ def test_an_option_brings_its_own_widgets(frontend: FrontEnd, nodes: dict, kind:
         shown = {key: value for key, value in frontend.widgets(node).items() if key.startswith(f"{name}.")}
         assert shown.keys() == {f"{name}.{inner}" for inner in inputs}, option
         assert frontend.prompt()[str(node)]["inputs"].items() >= {name: option, **shown}.items()
+
+
+def test_a_preset_fills_its_numbers_in(frontend: FrontEnd, nodes: dict) -> None:
+    node = frontend.add("AzimuthSkipLayer")
+    for preset, inputs in options_of(nodes["AzimuthSkipLayer"], "preset").items():
+        frontend.choose(node, "preset", preset)
+        shown = frontend.widgets(node)
+        for name, (_, options) in inputs.items():
+            assert shown[f"preset.{name}"] == options["default"], f"{preset}, {name}"
 
 
 def test_a_curve_reaches_the_prompt(frontend: FrontEnd) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import guidance_oracle as oracle
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -391,6 +392,24 @@ def safe_latent(name, f, sigma, kind, **changes):
     return Method(name, ours, theirs, at=((0.0, uncond),), reductions=reductions)
 
 
+def nag(name, **knobs):
+    """Channels come last there: a latent is taken as the tokens of its places."""
+
+    def ours(p, w, negative=None, **changes):
+        z, other = (t.movedim(1, -1) for t in (p.cond, p.uncond if negative is None else negative))
+        return g.nag(z, other, scale=w, **{**knobs, **changes}).movedim(-1, 1)
+
+    def theirs(s, w):
+        z, other = (np.moveaxis(t, 0, -1) for t in (s.cond, s.uncond))
+        return np.moveaxis(oracle.nag(z, other, w, *knobs.values()), -1, 0)
+
+    reductions = (
+        ("alpha 0", lambda p, w: ours(p, w, alpha=0.0), cond_at_any),
+        ("negative = positive", lambda p, w: ours(p, w, negative=p.cond), cond_at_any),
+    )
+    return Method(name, ours, theirs, ((1.0, cond),), reductions)
+
+
 def distilled_pair(p, g1, g2):
     return g.distilled_pair(p.uncond, p.cond, low_guidance=g1, high_guidance=g2)
 
@@ -404,6 +423,21 @@ def similarity(kind, space, low, high):
         scales=(low, high),
         result="float32",
         exact=1e-6,
+    )
+
+
+def reuse(kind, frozen, sigma_last, low, high):
+    """The number per sample is the sigma of the step; the difference of the earlier step is the role of `first`."""
+
+    def ours(p, w, before=sigma_last):
+        return g.uncond_reuse(p.cond, p.first, sigma=w, sigma_last=before, kind=kind, frozen=frozen)
+
+    return Method(
+        f"uncond_reuse {frozen} {kind}",
+        ours,
+        lambda s, w: oracle.uncond_reuse(s.cond, s.first, w, sigma_last, kind, frozen),
+        reductions=(("at the same sigma", lambda p, w: ours(p, w, before=w), lambda p, w: p.cond - p.first),),
+        scales=(low, high),
     )
 
 
@@ -707,6 +741,8 @@ METHODS = [
         at=((0.0, first), (1.0, lambda p: p.second)),
         scales=(0.0, 1.0),
     ),
+    nag("nag", tau=2.5, alpha=0.25, norm=1),
+    nag("nag L2, at once", tau=1.2, alpha=1.0, norm=2),
     Method(
         "with_same_noise ve",
         lambda p, w: g.with_same_noise(p.first, p.cond, p.uncond, w, kind="ve"),
@@ -748,6 +784,8 @@ METHODS = [
     similarity("ve", "eps", 0.5, 14.0),
     similarity("flow", "eps", 0.05, 1.0),
     similarity("flow", "velocity", 0.05, 1.0),
+    *(reuse("ve", frozen, 5.0, 0.05, 14.0) for frozen in ("velocity", "eps", "x0")),
+    *(reuse("flow", frozen, 0.8, 0.05, 0.95) for frozen in ("velocity", "eps", "x0")),
     Method(
         "effective_scale",
         lambda p, w: g.effective_scale(p.first, p.cond, p.uncond),
@@ -793,5 +831,141 @@ METHODS = [
         lambda p, w: g.denoised_from_v(p.first, p.cond, w, kind="flow"),
         lambda s, w: s.first - w * s.cond,
         scales=(0.05, 1.0),
+    ),
+]
+
+
+LEVELS = {"ve": (3.1, 2.0, 1.2), "flow": (0.9, 0.7, 0.45)}  # of the step before, of this one, of the next
+
+
+def stepping(name, ours, theirs, reductions):
+    """A row of a sampler's step: `first` is the noisy latent, and the number per sample is lambda."""
+    return Method(name, ours, theirs, reductions=reductions, scales=(0.0, 1.0))
+
+
+def cfgpp_step(kind):
+    _, sigma, after = LEVELS[kind]
+
+    def ours(p, w, sigma_next=after):
+        return g.cfgpp_step(p.first, plain(p, w), p.uncond, sigma=sigma, sigma_next=sigma_next, kind=kind)
+
+    return stepping(
+        f"cfgpp_step {kind}",
+        ours,
+        lambda s, w: oracle.cfgpp_step(s.first, oracle.cfg(s.cond, s.uncond, w), s.uncond, sigma, after, kind),
+        (("to 0", lambda p, w: ours(p, w, 0.0), plain),),
+    )
+
+
+def cfgpp_2m(kind, mixed):
+    before, sigma, after = LEVELS[kind]
+
+    def ours(p, w, sigma_before=before, sigma_next=after):
+        step = {"sigma_before": sigma_before, "sigma": sigma, "sigma_next": sigma_next}
+        return g.cfgpp_2m(p.first, plain(p, w), p.uncond, p.second, kind=kind, mixed=mixed, **step)
+
+    def first_order(p, w):
+        return g.cfgpp_step(p.first, plain(p, w), p.uncond, sigma=sigma, sigma_next=after, kind=kind)
+
+    reductions = [
+        ("to 0", lambda p, w: ours(p, w, sigma_next=0.0), plain),
+        ("first step", lambda p, w: ours(p, w, sigma_before=sigma), first_order),
+    ]
+    if kind == "flow":
+        reductions.append(("second step", lambda p, w: ours(p, w, sigma_before=1.0), first_order))
+    return stepping(
+        f"cfgpp_2m {kind}{', mixed' if mixed else ''}",
+        ours,
+        lambda s, w: oracle.cfgpp_2m(
+            s.first, oracle.cfg(s.cond, s.uncond, w), s.uncond, s.second, LEVELS[kind], kind, mixed
+        ),
+        tuple(reductions),
+    )
+
+
+def cfgpp_2s_middle(kind, mixed):
+    _, sigma, middle = LEVELS[kind]
+    to = {"sigma": sigma, "kind": kind}
+
+    def clean(p, w):
+        return g.cfgpp_step(p.first, plain(p, w) if mixed else p.uncond, p.uncond, sigma_next=middle, **to)
+
+    def ours(p, w):
+        return g.cfgpp_2s_middle(p.first, plain(p, w), p.uncond, sigma_middle=middle, mixed=mixed, **to)
+
+    return stepping(
+        f"cfgpp_2s_middle {kind}{', mixed' if mixed else ''}",
+        ours,
+        lambda s, w: oracle.cfgpp_2s_middle(
+            s.first, oracle.cfg(s.cond, s.uncond, w), s.uncond, sigma, middle, kind, mixed
+        ),
+        (("one step", ours, clean),),
+    )
+
+
+def cfgpp_2s_end(kind, mixed):
+    """`second` is what was guided at the beginning."""
+    _, sigma, after = LEVELS[kind]
+
+    def ours(p, w, sigma_next=after):
+        to = {"sigma": sigma, "sigma_next": sigma_next, "kind": kind, "mixed": mixed}
+        return g.cfgpp_2s_end(p.first, p.second, plain(p, w), p.uncond, **to)
+
+    return stepping(
+        f"cfgpp_2s_end {kind}{', mixed' if mixed else ''}",
+        ours,
+        lambda s, w: oracle.cfgpp_2s_end(
+            s.first, s.second, oracle.cfg(s.cond, s.uncond, w), s.uncond, sigma, after, kind, mixed
+        ),
+        (("to 0", lambda p, w: ours(p, w, 0.0), plain),),
+    )
+
+
+def renoise(kind):
+    down, sigma = LEVELS[kind][2], LEVELS[kind][1]
+
+    def ours(p, w, sigma_down=down):
+        return g.renoise(plain(p, w), p.first, sigma_down=sigma_down, sigma_next=sigma, kind=kind)
+
+    return stepping(
+        f"renoise {kind}",
+        ours,
+        lambda s, w: oracle.renoise(oracle.cfg(s.cond, s.uncond, w), s.first, down, sigma, kind),
+        (("from the level itself", lambda p, w: ours(p, w, sigma), plain),),
+    )
+
+
+def euler_step(p, w, sigma_next=1.2):
+    return g.euler_step(p.first, plain(p, w), sigma=2.0, sigma_next=sigma_next)
+
+
+def rectified(p, w):
+    """`first` is the positive's prediction at the beginning of the step; the pair is that of the predictor."""
+    return g.rectified_cfgpp(p.first, plain(p, w), p.cond, sigma=0.7, sigma_middle=0.5)
+
+
+METHODS += [
+    *(cfgpp_step(kind) for kind in LEVELS),
+    *(
+        row(kind, mixed)
+        for row in (cfgpp_2m, cfgpp_2s_middle, cfgpp_2s_end)
+        for kind in LEVELS
+        for mixed in (False, True)
+    ),
+    *(renoise(kind) for kind in LEVELS),
+    stepping(
+        "euler_step",
+        euler_step,
+        lambda s, w: oracle.euler_step(s.first, oracle.cfg(s.cond, s.uncond, w), 2.0, 1.2),
+        (
+            ("to 0", lambda p, w: euler_step(p, w, 0.0), plain),
+            ("nowhere", lambda p, w: euler_step(p, w, 2.0), lambda p, w: p.first),
+        ),
+    ),
+    Method(
+        "rectified_cfgpp",
+        rectified,
+        lambda s, w: oracle.rectified_cfgpp(s.first, s.cond, s.uncond, w - 1, 0.7, 0.5),
+        at=((1.0, first),),
     ),
 ]

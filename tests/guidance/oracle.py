@@ -477,3 +477,90 @@ def adaptive_similarity(c, u, x, sigma, kind, space):
     p, q = (eps(x, d, sigma, kind) if space == "eps" else x - d for d in (c, u))
     lengths = np.linalg.norm(p) * np.linalg.norm(q)
     return 0.0 if lengths == 0 else np.vdot(p, q) / lengths
+
+
+def uncond_reuse(c, difference, sigma, sigma_last, kind, frozen):
+    """D_u whose distance to D_c is, in the quantity that is held, what it was at sigma_last."""
+
+    def quantity(d, sigma):
+        return d if frozen == "x0" else (eps if frozen == "eps" else v)(0.0, d, sigma, kind)
+
+    held = quantity(difference, sigma_last) - quantity(0.0, sigma_last)
+    unit = quantity(1.0, sigma) - quantity(0.0, sigma)
+    return c - held / unit
+
+
+def nag(positive, negative, s, tau, alpha, q):
+    """Algorithm 1 of the paper, token by token."""
+    result = np.empty_like(positive)
+    for token in np.ndindex(positive.shape[:-1]):
+        z, zt = positive[token], s * positive[token] - (s - 1) * negative[token]
+        lengths = [np.sum(np.abs(t) ** q) ** (1 / q) for t in (zt, z)]
+        # R is infinite where z is zero and zt is not; its zh has no length then.
+        ratio = np.inf if lengths[1] == 0 else lengths[0] / lengths[1]
+        zh = zt if ratio <= tau else zt * (tau / ratio)
+        result[token] = alpha * zh + (1 - alpha) * z
+    return result
+
+
+def in_ve(x, sigma, kind):
+    """x = a x0 + s eps as the VE state x/a at the level s/a."""
+    a, s = signal_noise(sigma, kind)
+    return x / a, s / a
+
+
+def from_ve(z, sigma, kind):
+    return signal_noise(sigma, kind)[0] * z
+
+
+def cfgpp_step(x, clean, noisy, sigma, sigma_next, kind):
+    a, s = signal_noise(sigma, kind)
+    a_next, s_next = signal_noise(sigma_next, kind)
+    return a_next * clean + s_next * (x - a * noisy) / s
+
+
+def cfgpp_2m(x, guided, uncond, before, sigmas, kind, mixed):
+    """As the samplers write it, in VE coordinates."""
+    z, here = in_ve(x, sigmas[1], kind)
+    h_last = np.log(in_ve(x, sigmas[0], kind)[1] / here)
+    h = np.log(here / in_ve(x, sigmas[2], kind)[1])
+    r = h_last / h
+    current = guided if mixed else uncond
+    z = guided - np.exp(-h) * uncond - np.expm1(-h) / (2 * r) * (current - before) + np.exp(-h) * z
+    return from_ve(z, sigmas[2], kind)
+
+
+def cfgpp_2s_middle(x, guided, uncond, sigma, sigma_middle, kind, mixed):
+    z, here = in_ve(x, sigma, kind)
+    half = np.log(here / in_ve(x, sigma_middle, kind)[1])
+    if mixed:
+        z = np.exp(-half) * (z + guided - uncond) - np.expm1(-half) * guided
+    else:
+        z = np.exp(-half) * z - np.expm1(-half) * uncond
+    return from_ve(z, sigma_middle, kind)
+
+
+def cfgpp_2s_end(x, guided, guided_middle, uncond_middle, sigma, sigma_next, kind, mixed):
+    z, here = in_ve(x, sigma, kind)
+    h = np.log(here / in_ve(x, sigma_next, kind)[1])
+    if mixed:
+        z = np.exp(-h) * (z + guided - uncond_middle) - np.expm1(-h) * guided_middle
+    else:
+        z = guided_middle - np.exp(-h) * uncond_middle + np.exp(-h) * z
+    return from_ve(z, sigma_next, kind)
+
+
+def renoise(x, noise, down, sigma_next, kind):
+    z, low = in_ve(x, down, kind)
+    high = in_ve(x, sigma_next, kind)[1]
+    return from_ve(z + np.sqrt(high**2 - low**2) * noise, sigma_next, kind)
+
+
+def euler_step(x, d, sigma, sigma_next):
+    return x + (sigma_next - sigma) * (x - d) / sigma
+
+
+def rectified_cfgpp(cond, cond_middle, uncond_middle, alpha, t, t_middle):
+    """The D whose velocity, seen from any x, is v_c(x) + alpha [v_c(x~) - v_u(x~)]; here from x = 0."""
+    velocity = -cond / t + alpha * (-cond_middle + uncond_middle) / t_middle
+    return -t * velocity

@@ -39,6 +39,16 @@ def test_a_negative_momentum_takes_back_what_the_last_step_did():
     torch.testing.assert_close(g.apg(cond, half, scale=8.0, momentum=-0.5, state=state), cond)
 
 
+def test_a_momentum_counts_where_all_of_the_update_is_kept():
+    (cond, uncond), (other, second) = pair(1), pair(2)
+    state = g.Memory()
+    state.begin(0)
+    g.apg(other, second, scale=8.0, eta=1.0, momentum=-0.5, state=state)
+    state.begin(1)
+    expected = cond + 7.0 * (cond - uncond - 0.5 * (other - second))
+    torch.testing.assert_close(g.apg(cond, uncond, scale=8.0, eta=1.0, momentum=-0.5, state=state), expected)
+
+
 def test_a_step_evaluated_twice_advances_once():
     (cond, uncond), (other, second) = pair(1), pair(2)
     knobs = {"scale": 8.0, "momentum": -0.5}

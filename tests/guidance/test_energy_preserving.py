@@ -105,3 +105,14 @@ def test_a_scope_must_be_known():
     cond, guided, x = step()
     with pytest.raises(ValueError, match="one of sample, frame"):
         g.energy_preserving(guided, cond, x=x, scope="channel")
+
+
+def test_the_middle_of_long_frames_is_that_of_each_frame():
+    """Longer than 65,536 values, from where on a rank is looked for between bounds."""
+    cond, uncond, x = torch.randn(3, 1, 2, 2, 270, 260, generator=torch.Generator().manual_seed(0))
+    guided = g.cfg(cond, uncond, scale=torch.tensor([5.0]))
+    whole = g.energy_preserving(guided, cond, x=x, robust=True, scope="frame")
+    for place in ((c, f) for c in range(2) for f in range(2)):
+        alone = [t[:, place[0], place[1]][:, None] for t in (guided, cond, x)]
+        one = g.energy_preserving(*alone[:2], x=alone[2], robust=True)
+        torch.testing.assert_close(whole[:, place[0], place[1]], one[:, 0], rtol=1e-5, atol=1e-5)

@@ -237,6 +237,15 @@ def test_adg_norm_law(scale, limit, seed):
     torch.testing.assert_close(ratio, 1 + (2 * a).sin() * theta.sin(), rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("theta", [2e-4, 9e-4, 1.1e-3, 1.7e-3, 2.5e-3, 0.05, 3.1])
+@pytest.mark.parametrize("w", [1.5, 7.0, 3000.0])
+def test_adg_at_tiny_and_at_large_angles(theta, w):
+    u = torch.tensor([[[2.0, 0.0, 0.0]]], dtype=torch.float64)
+    c = torch.tensor([[[3.0 * math.cos(theta), 3.0 * math.sin(theta), 0.0]]], dtype=torch.float64)
+    expected = oracle.angle_domain(c[0].numpy(), u[0].numpy(), w, math.pi / 3)
+    assert np.allclose(g.angle_domain(c, u, scale=w)[0].numpy(), expected, rtol=0, atol=1e-9 * w)
+
+
 @given(scale=st.floats(1.001, 20.0), limit=st.floats(0.05, 1.5), seed=st.integers(0, 1000))
 def test_rotation_keeps_the_norm_and_adds_the_angle(scale, limit, seed):
     c, u = pair(seed=seed)

@@ -1,5 +1,6 @@
 """What holds for every row of methods.py."""
 
+import sys
 import weakref
 
 import numpy as np
@@ -237,7 +238,7 @@ class LivingBytes(TorchDispatchMode):
 
 @every_method
 def test_needs_at_most_three_latents_of_memory_beside_its_result(method):
-    p = predictions((1, 16, 5, 64, 64), torch.float32, "cpu", seed=4)
+    p = predictions((1, 16, 5, 128, 128), torch.float32, "cpu", seed=4)
     with LivingBytes() as memory:
         result = method.call(p, scale_in(method, 0.9))
     assert memory.peak - result.nbytes <= 3.0 * p.cond.nbytes
@@ -259,6 +260,16 @@ def test_never_waits_for_the_device(method):
         torch.cuda.set_sync_debug_mode("default")
 
 
+@pytest.mark.parametrize("shape", [(2, 3, 4, 5), (1, 4, 64, 1100)], ids=["small", "in pieces"])
+@every_method
+def test_what_autograd_follows_is_guided_as_anything_else(method, shape, monkeypatch):
+    monkeypatch.setattr(sys.modules["guidance.reduce"], "_PIECE", {"cpu": 1 << 18})
+    p = predictions(shape, torch.float32, "cpu", seed=5)
+    w = scale_in(method, 0.4)
+    followed = method.call(p.map(lambda t: t.clone().requires_grad_()), w).detach()
+    assert torch.allclose(followed, method.call(p, w), rtol=1e-4, atol=1e-4)
+
+
 def test_every_public_function_of_predictions_has_a_row():
     named = {m.name.split()[0].rstrip(",") for m in METHODS}
     public = {name for name in g.__all__ if name[0].islower()}
@@ -277,4 +288,5 @@ def test_every_public_function_of_predictions_has_a_row():
         "smooth_queries",
     }
     others |= {"half_log_snr", "noise_level", "norm", "per_sample", "select_per_sample", "ve_sigma"}
+    others |= {"middle_sigma", "predictor_sigma", "rectified_alpha"}
     assert public - others == named

@@ -25,6 +25,7 @@ def open_host() -> None:
         arguments, sys.argv = sys.argv, [sys.argv[0], *([] if torch.cuda.is_available() else ["--cpu"])]
         comfy.options.enable_args_parsing()
         import comfy.cli_args  # noqa: F401  (reads the arguments now)
+        import utils.extra_config  # noqa: F401  (before older hosts put comfy/ on sys.path, which has a `utils` too)
 
         sys.argv = arguments
 

@@ -30,6 +30,7 @@ from azimuth.nodes import (
     frequency,
     higs,
     momentum_guidance,
+    nag,
     negative_guidance,
     norm_limit,
     perturbed_attention,
@@ -46,6 +47,7 @@ from azimuth.nodes import (
     tangential,
     tcfg,
     temporal_score_rescaling,
+    uncond_reuse,
 )
 from tiny import run_node, text
 
@@ -56,6 +58,7 @@ class Method:
 
     `pictures`: it says of other latents than pictures that it leaves them alone.
     `by_index`: it draws noise for every sample by its place in the batch.
+    `group`: the dynamic input that all of its inputs belong to.
     """
 
     name: str
@@ -64,11 +67,13 @@ class Method:
     neutral: Callable[[float], list[dict]] = field(default=lambda cfg: [])
     pictures: bool = False
     by_index: bool = False
+    group: str = ""
 
     def on(self, patched, **changes):
         values = {**self.acting, **changes}
         if "weak_model" in values and callable(values["weak_model"]):
             values["weak_model"] = values["weak_model"](patched)
+        values = {self.group: values} if self.group else values
         return run_node(self.node, patched, **values)
 
     def off(self, patched, cfg):
@@ -97,6 +102,11 @@ SLD = {
 }
 
 
+NAG = {"negative": text(3), "scale": 4.0, "start": 0.0, "end": 1.0} | {
+    "preset": {"preset": "custom", "tau": 2.0, "alpha": 0.5, "norm": "L1"}
+}
+
+
 def negative_is_off(cfg):
     return [
         {"weight": 0.0},
@@ -107,6 +117,8 @@ def negative_is_off(cfg):
 
 
 TERM = {"scale": 2.0, "start": 0.0, "end": 1.0, "rescale": 0.0}
+
+DRAWN = {"preset": "S2: any model", "count": 2, "seed": 5}
 
 
 def term_is_off(cfg):
@@ -286,26 +298,26 @@ METHODS = [
     Method(
         "pmc",
         pmc.NormCapped,
-        {"gamma": 1.05, "floor": 0.0, "strength": 1.0},
+        {"gamma": 1.0, "floor": 0.0, "strength": 1.0},
         lambda cfg: [{"floor": 1.0}, {"strength": 0.0}],
     ),
     Method(
         "momentum",
         momentum_guidance.MomentumGuidance,
         {"alpha": 0.8, "beta": 0.6, "t_min": 0.3, "t_max": 0.95},
-        lambda cfg: [{"alpha": 0.0}],
+        lambda cfg: [{"alpha": 0.0}, {"alpha": guidance.Steps((0.0,) * 6)}],
     ),
     Method(
         "higs",
         higs.HistoryGuidance,
         {"weight": 1.75, "average": 0.75, "eta": 0.5, "t_min": 0.4, "t_max": 1.0, "bias_correction": False},
-        lambda cfg: [{"weight": 0.0}],
+        lambda cfg: [{"weight": 0.0}, {"weight": guidance.Steps((0.0,) * 6)}],
     ),
     Method(
         "smc",
         sliding_mode.SlidingMode,
         {"gain": 0.2, "lam": 5.0, "gain_unit": "relative", "chatter_free": False, "strength": 1.0},
-        lambda cfg: [{"gain": 0.0}, {"strength": 0.0}],
+        lambda cfg: [{"gain": 0.0}, {"strength": 0.0}, {"gain": guidance.Steps((0.0,) * 6)}],
     ),
     Method(
         "norm_limit",
@@ -384,17 +396,17 @@ METHODS = [
     Method(
         "slg",
         skip_layer.SkipLayer,
-        {**TERM, "skip": "block", "choice": {"choice": "fixed", "blocks": "1, middle 0"}},
+        {**TERM, "preset": "custom", "skip": "block", "blocks": "1, middle 0"},
         term_is_off,
+        group="preset",
     ),
     Method(
         "stg_a",
         skip_layer.SkipLayer,
-        {**TERM, "skip": "attention", "choice": {"choice": "fixed", "blocks": "1, input 1"}, "rescale": 0.7},
+        {**TERM, "preset": "custom", "skip": "attention", "blocks": "1, input 1", "rescale": 0.7},
+        group="preset",
     ),
-    Method(
-        "s2", skip_layer.SkipLayer, {**TERM, "skip": "block", "choice": {"choice": "random", "count": 2, "seed": 5}}
-    ),
+    Method("s2", skip_layer.SkipLayer, {**TERM, **DRAWN, "skip": "block"}, group="preset"),
     Method(
         "sag", self_attention.SelfAttention, {"scale": 0.7, "blur": 2.0, "start": 0.0, "end": 1.0}, sag_is_off, True
     ),
@@ -407,10 +419,28 @@ METHODS = [
         by_index=True,
     ),
     Method(
+        "nag",
+        nag.NormalizedAttention,
+        NAG,
+        lambda cfg: [
+            {"scale": 1.0},
+            {"scale": 0.5},
+            {"preset": {**NAG["preset"], "alpha": 0.0}},
+            {"start": 0.4, "end": 0.4},
+            {"scale": guidance.Steps((1.0,) * 6)},
+        ],
+    ),
+    Method(
         "adaptive",
         adaptive_guidance.AdaptiveGuidance,
         {"threshold": 0.0, "start": 0.0, "space": "eps"},
         lambda cfg: [{"threshold": 1.0}],
+    ),
+    Method(
+        "uncond_reuse",
+        uncond_reuse.UncondReuse,
+        {"every": 2, "frozen": "auto", "start": 0.0, "end": 1.0},
+        lambda cfg: [{"every": 1}, {"start": 0.4, "end": 0.4}],
     ),
 ]
 DISTILLED = {

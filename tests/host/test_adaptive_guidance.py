@@ -292,6 +292,14 @@ def test_under_a_basic_guider_it_says_that_there_is_nothing_to_skip(said):
     assert any("Adaptive Guidance has no effect under the Basic Guider" in sentence for sentence in said())
 
 
+@pytest.mark.parametrize("how", [{"cfg": 1.0}, {"make": dual("regular", 1.0, 1.0)}], ids=["CFG Guider", "Dual"])
+def test_at_weight_1_it_says_that_there_is_nothing_to_skip(how, said):
+    assert torch.equal(sample(adaptive(model(), 0.0), steps=2, **how), sample(model(), steps=2, **how))
+    assert any("Adaptive Guidance has no effect at weight 1" in sentence for sentence in said())
+    sample(adaptive(model(), 1.0), steps=2, **how)
+    assert len([s for s in said() if "Adaptive Guidance" in s]) == 1
+
+
 def test_under_a_dual_model_guider_corrections_that_will_not_run_are_named(said):
     sample(BY_NAME["imagen"].on(adaptive(model(), 0.0)), make=dual_model(), steps=2)
     assert any("Dynamic Thresholding has no effect at weight 1" in sentence for sentence in said())

@@ -3,6 +3,7 @@
 import comfy.conds
 import pytest
 import torch
+from architectures import dit, flux
 from azimuth import guidance
 from azimuth.nodes import cads as node
 from methods import BY_NAME
@@ -11,8 +12,6 @@ from tiny import (
     alone,
     architecture,
     distance,
-    dit,
-    flux,
     model,
     noise,
     passes,

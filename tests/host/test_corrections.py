@@ -11,6 +11,7 @@ import comfy.supported_models
 import comfy.utils
 import pytest
 import torch
+from architectures import packed
 from azimuth import guidance
 from comfy_extras.nodes_cfg import CFGNorm
 from comfy_extras.nodes_eps import EpsilonScaling, TemporalScoreRescaling
@@ -23,7 +24,6 @@ from tiny import (
     distance,
     model,
     noise,
-    packed,
     passes,
     predict,
     sample,
@@ -190,9 +190,26 @@ def test_a_schedule_and_a_window_follow_the_steps_under_every_guider(how, sample
     assert acted == {1, 2, 3}
 
 
-def test_at_weight_1_nothing_is_longer_than_the_positive():
-    limited = BY_NAME["norm_limit"].on(model())
-    assert torch.equal(sample(limited, cfg=1.0, steps=3), sample(model(), cfg=1.0, steps=3))
+@pytest.mark.parametrize("how", ALONE.values(), ids=ALONE)
+@pytest.mark.parametrize("name", ["norm_limit", "norm_limit_pixel"])
+def test_at_one_pass_a_step_nothing_is_longer_than_the_positive_and_a_limit_says_so(name, how, said):
+    limited = BY_NAME[name].on(model(), limit=1.0)
+    assert torch.equal(sample(limited, steps=3, **how), sample(model(), steps=3, **how))
+    assert [s for s in said() if s.startswith("Guidance Norm Limit has no effect")]
+
+
+@pytest.mark.parametrize("acting", [{"limit": 0.8}, {"limit": guidance.Linear(1.2, 0.9)}], ids=["number", "schedule"])
+def test_a_limit_below_the_positive_acts_on_it_alone(acting, said):
+    limited = BY_NAME["norm_limit"].on(model(), **acting)
+    assert distance(sample(limited, cfg=1.0, steps=3), sample(model(), cfg=1.0, steps=3)) > 1e-3
+    assert not said()
+
+
+def test_a_limit_acts_on_what_is_added_to_the_positive(said):
+    added = BY_NAME["pag"].on(model())
+    limited = BY_NAME["norm_limit"].on(added)
+    assert distance(sample(limited, cfg=1.0, steps=3), sample(added, cfg=1.0, steps=3)) > 1e-3
+    assert not said()
 
 
 # ---- the host's own nodes

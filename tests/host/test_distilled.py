@@ -8,6 +8,7 @@ import comfy.supported_models
 import comfy_extras.nodes_flux as host_flux
 import pytest
 import torch
+from architectures import flux, schnell
 from azimuth import guidance
 from azimuth.nodes import conditions, report
 from comfy.patcher_extension import WrappersMP
@@ -19,7 +20,6 @@ from tiny import (
     architecture,
     custom,
     distance,
-    flux,
     initialise,
     model,
     noise,
@@ -28,7 +28,6 @@ from tiny import (
     run_node,
     sample,
     scales,
-    schnell,
     sigmas_of,
     tensor,
     text,
@@ -309,6 +308,13 @@ def test_a_model_without_the_embedding_is_left_alone_and_the_log_says_so(mode, m
     assert len(about) == 4 and len(set(about)) == 1
 
 
+@pytest.mark.parametrize("mode", ["schedule", "two passes"])
+def test_a_model_without_the_embedding_is_not_told_to_change_its_cfg(mode, said):
+    sample(BY_NAME["distilled"].on(model("flow"), mode=mode), cfg=5.0, steps=2)
+    [sentence] = said()
+    assert "which has no guidance embedding" in sentence and "set the sampler's cfg to 1" not in sentence
+
+
 def test_chroma_has_none():
     assert "guidance_embed" not in comfy.supported_models.Chroma.unet_config
     assert issubclass(comfy.model_base.Chroma, comfy.model_base.Flux)
@@ -354,6 +360,16 @@ def test_at_cfg_above_1_a_combine_rule_contrasts_the_samplers_negative():
 def test_two_pairs_are_refused():
     with pytest.raises(ValueError, match="one pair only"):
         paired(paired())
+
+
+def test_a_schedule_that_two_passes_leave_no_step_says_so(said):
+    def overruled():
+        return [sentence for sentence in said() if "the schedule has no effect" in sentence]
+
+    assert torch.equal(run(paired(embedded()), steps=3), run(paired(), steps=3))
+    assert len(overruled()) == 1
+    assert distance(run(paired(embedded(), end=0.5), steps=3), run(paired(end=0.5), steps=3)) > 1e-3
+    assert len(overruled()) == 1
 
 
 def test_low_must_be_below_high():

@@ -2,9 +2,18 @@
 
 import pytest
 import torch
+from architectures import video
 from azimuth import guidance
 from methods import BY_NAME, stack
-from tiny import architecture, distance, model, predict, sample, tensor, video, watch
+from tiny import (
+    architecture,
+    distance,
+    model,
+    predict,
+    sample,
+    tensor,
+    watch,
+)
 
 W = 5.0
 EXACT = 1e-4

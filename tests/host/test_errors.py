@@ -1,7 +1,9 @@
 """Bad input: refused where it can be known, in a sentence that helps; and everything is as it was afterwards."""
 
+import inspect
 import math
 
+import azimuth.nodes
 import comfy.samplers
 import pytest
 import torch
@@ -9,6 +11,7 @@ from azimuth import guidance
 from azimuth.nodes import (
     adaptive_guidance,
     angle_domain,
+    apg,
     autoguidance,
     beta_cfg,
     cads,
@@ -36,9 +39,11 @@ from azimuth.nodes import (
     stages,
     tangential,
     temporal_score_rescaling,
+    uncond_reuse,
 )
 from azimuth.nodes.run import OPTION
 from comfy.patcher_extension import WrappersMP
+from comfy_api.latest import io
 from methods import BY_NAME, METHODS, MIMIC, stack
 from tiny import count_passes, guider_of, model, noise, run_node, sample, sigmas_of, text
 
@@ -89,6 +94,7 @@ NUMBERS = [
     (self_attention, "SelfAttention", "sag", "blur", 0.0, 10.0),
     (adaptive_guidance, "AdaptiveGuidance", "adaptive", "threshold", 0.0, 1.0),
     (adaptive_guidance, "AdaptiveGuidance", "adaptive", "start", 0.0, 1.0),
+    (uncond_reuse, "UncondReuse", "uncond_reuse", "every", 1, 20),
 ]
 IDS = [f"{method}-{name}" for _, _, method, name, _, _ in NUMBERS]
 
@@ -131,6 +137,7 @@ def test_what_is_out_of_range_is_refused_with_the_limits(module, node, method, n
         ("distilled", "mode"),
         ("distilled", "passes"),
         ("adaptive", "space"),
+        ("uncond_reuse", "frozen"),
     ],
 )
 def test_an_option_that_does_not_exist_is_refused_with_those_that_do(method, name):
@@ -145,6 +152,7 @@ WINDOWED = [
     negative_guidance.NegativeGuidance,
     contrastive.ContrastiveCFG,
     tangential.TangentialAmplifying,
+    uncond_reuse.UncondReuse,
 ]
 
 
@@ -176,23 +184,31 @@ def test_blocks_that_name_nothing_are_refused(bad):
         with pytest.raises(ValueError, match="input blocks.*(write|first)"):
             BY_NAME[name].on(model(), blocks=bad)
     with pytest.raises(ValueError, match="input blocks"):
-        BY_NAME["slg"].on(model(), choice={"choice": "fixed", "blocks": bad})
+        BY_NAME["slg"].on(model(), blocks=bad)
 
 
 @pytest.mark.parametrize(
-    ("choice", "about"),
+    ("changes", "about"),
     [
-        ({"choice": "random", "count": 0, "seed": 1}, "input count: 0 is out of range"),
-        ({"choice": "random", "count": 1.5, "seed": 1}, "input count: got 1.5"),
-        ({"choice": "random", "count": 1, "seed": -1}, "input seed: -1 is out of range"),
-        ({"choice": "upside down"}, "input choice: there is no 'upside down'; choose one of fixed, random"),
-        (None, "input choice"),
+        ({"count": 0}, "input count: 0 is out of range"),
+        ({"count": 1.5}, "input count: got 1.5"),
+        ({"seed": -1}, "input seed: -1 is out of range"),
+        ({"preset": "upside down"}, "input preset: there is no 'upside down'; choose one of SLG: SD3.5 medium, "),
+        ({"preset": None}, "input preset"),
     ],
 )
-def test_a_choice_of_blocks_that_cannot_be_is_refused(choice, about):
+def test_a_choice_of_blocks_that_cannot_be_is_refused(changes, about):
     with pytest.raises(ValueError) as error:
-        BY_NAME["slg"].on(model(), choice=choice)
+        BY_NAME["s2"].on(model(), **changes)
     assert about in str(error.value)
+
+
+@pytest.mark.parametrize("node", [apg.AdaptiveProjected, ratio_aware.RatioAware, safe_latent.SafeLatent])
+def test_a_preset_that_does_not_exist_is_refused_with_those_that_do(node):
+    method = next(method for method in METHODS if method.node is node)
+    for chosen in ({"preset": "upside down"}, None):
+        with pytest.raises(ValueError, match="input preset: there is no .*; choose one of .*, custom"):
+            method.on(model(), preset=chosen)
 
 
 # ---- what only a run can know
@@ -204,6 +220,9 @@ REFUSED = [
     ("cfgpp", {"lam": guidance.Linear(0.2, 7.0)}, "CFG++, input lam", "1.56 at step 2.*0 to 1"),
     ("partial", {"weight": guidance.Linear(2.0, 0.0)}, "Negative Guidance, input weight", "2 at step 1.*0 to 1"),
     ("adg", {"max_angle": guidance.Interval(100.0, 0.0, 0.5)}, "(ADG), input max_angle", "100 at step 4.*0 to 90"),
+    ("momentum", {"alpha": guidance.Linear(0.0, 3.0)}, "(MG), input alpha", "2.4 at step 5.*0 to 2"),
+    ("higs", {"weight": guidance.Linear(0.0, 6.0)}, "(HiGS), input weight", "6 at step 6.*0 to 5"),
+    ("smc", {"gain": guidance.Steps((0.2,))}, "(SMC-CFG), input gain", "1 value .*6 steps"),
     ("mimic", {"mimic_scale": guidance.Steps((3.0,))}, "Dynamic Thresholding, input mimic_scale", "1 value .*6 steps"),
 ]
 
@@ -374,3 +393,13 @@ def test_two_combine_rules_leave_the_model_as_it_was():
         BY_NAME["mimic"].on(first)
     assert len(pipeline.stages.of(first)) == 1
     assert MIMIC["mode"] == "mimic" and not pipeline.stages.of(model())
+
+
+VALIDATING = [n for m in azimuth.nodes.MODULES for n in m.NODES if "validate_inputs" in vars(n)]
+
+
+@pytest.mark.parametrize("node", VALIDATING, ids=lambda node: node.__name__)
+def test_a_node_that_validates_takes_its_dynamic_groups_by_name(node):
+    """The host hands every dynamic group to `validate_inputs`, and refuses the prompt if it does not take one."""
+    groups = [i.id for i in node.define_schema().inputs if isinstance(i, io.DynamicCombo.Input)]
+    inspect.signature(node.validate_inputs).bind(**dict.fromkeys(groups))

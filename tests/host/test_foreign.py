@@ -4,6 +4,7 @@ import comfy.samplers
 import comfy.supported_models
 import pytest
 import torch
+from architectures import dit
 from azimuth import guidance
 from azimuth.nodes import pipeline, report
 from comfy.patcher_extension import WrappersMP
@@ -14,7 +15,18 @@ from comfy_extras.nodes_pag import PerturbedAttentionGuidance
 from comfy_extras.nodes_slg import SkipLayerGuidanceDiT, SkipLayerGuidanceDiTSimple
 from comfy_extras.nodes_tcfg import TCFG
 from methods import BY_NAME, METHODS, stack
-from tiny import alone, architecture, distance, dit, model, passes, predict, sample, text, watch
+from tiny import (
+    alone,
+    architecture,
+    custom,
+    distance,
+    model,
+    passes,
+    predict,
+    sample,
+    text,
+    watch,
+)
 
 EXACT = 1e-4
 W, S = 5.0, 1.5
@@ -70,6 +82,38 @@ def test_a_schedule_is_what_foreign_functions_see(foreign):
     expected = predict(foreign(model()), cfg=3.0)
     assert distance(predict(foreign(schedule.on(model(), scale=3.0))), expected) < 1e-6
     assert distance(predict(schedule.on(foreign(model()), scale=3.0)), expected) < 1e-6
+
+
+def overriding(patched, cfg=3.0, end=1.0):
+    return custom.CFGOverride.execute(patched, cfg, 0.0, end).args[0]
+
+
+@pytest.mark.parametrize("name", ["scheduled_cfg", "cfgpp"])
+def test_a_weight_of_ours_replaces_that_of_a_node_before_it_and_says_so(name, said):
+    assert torch.equal(sample(BY_NAME[name].on(overriding(model()))), sample(BY_NAME[name].on(model())))
+    [node] = pipeline.stages.of(BY_NAME[name].on(model()))
+    assert [s for s in said() if f"another node sets the weight of some steps; {node.node} replaces it" in s]
+
+
+def test_a_weight_of_a_node_after_ours_stands_and_ours_says_so(said):
+    patched = overriding(BY_NAME["scheduled_cfg"].on(model()))
+    assert torch.equal(sample(patched), sample(model(), cfg=3.0))
+    lost = "Scheduled CFG has no effect on the steps of which another node sets the weight"
+    assert len([s for s in said() if s.startswith(lost)]) == 1
+
+
+def test_a_node_after_ours_that_sets_the_weight_takes_the_saving_from_adaptive_guidance(said):
+    adaptive = BY_NAME["adaptive"]
+    ours = sample(overriding(adaptive.on(model())))
+    assert distance(ours, sample(adaptive.on(overriding(model())))) < 1e-5
+    assert passes(overriding(adaptive.on(model()))) == [2] * 6
+    assert [s for s in said() if s.startswith("Adaptive Guidance saves no pass on the steps")]
+
+
+def test_what_has_no_weight_of_its_own_takes_that_of_another_node(said):
+    for patched in (overriding(BY_NAME["compose"].on(model())), BY_NAME["compose"].on(overriding(model()))):
+        assert distance(sample(patched), sample(BY_NAME["compose"].on(model()), cfg=3.0)) < 1e-5
+    assert not [s for s in said() if "has no effect" in s]
 
 
 def adg(c, u):

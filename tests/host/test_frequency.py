@@ -5,8 +5,16 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from architectures import video
 from methods import BY_NAME
-from tiny import architecture, distance, model, sample, tensor, video, watch
+from tiny import (
+    architecture,
+    distance,
+    model,
+    sample,
+    tensor,
+    watch,
+)
 
 EXACT = 1e-4
 

@@ -209,11 +209,7 @@ def test_a_dual_model_at_weight_1_says_that_nothing_is_corrected(said):
 
 
 def test_a_dual_model_says_that_stages_on_its_negative_model_do_nothing(said):
-    other = BY_NAME["adg"].on(model("v"))
-
-    def make(patched):
-        return run_node(custom.DualModelGuider, patched, text(1), W, model_negative=other, negative=text(2))
-
+    make = dual_model(other=BY_NAME["adg"].on(model("v")))
     sample(BY_NAME["scheduled_cfg"].on(model(), scale=3.0), make=make, steps=2)
     assert len([s for s in said() if "Angle Domain Guidance (ADG) on the negative model" in s]) == 1
 
@@ -265,3 +261,17 @@ def test_adapters_see_a_further_negative_as_a_negative_and_the_hosts_own_as_they
     ours = seen_by_models(BY_NAME["compose"].on(model()))
     assert ours == [sorted([*theirs[0], 1])]
     assert seen_by_models(BY_NAME["scheduled_cfg"].on(model(), scale=3.0)) == theirs
+
+
+@pytest.mark.parametrize("make", [perp_neg(1.0), dual("nested", cfg1=1.0)], ids=["Perp-Neg", "Dual nested"])
+@pytest.mark.parametrize("name", ["adg", "apg", "tcfg", "partial", "adaptive"])
+def test_at_weight_1_of_a_pair_that_is_made_all_the_same_a_rule_says_that_it_does_nothing(name, make, said):
+    assert distance(sample(BY_NAME[name].on(model()), make=make, steps=2), sample(model(), make=make, steps=2)) < 1e-5
+    assert [s for s in said() if "has no effect at weight 1, where the positive is all that counts" in s]
+
+
+@pytest.mark.parametrize("make", [perp_neg(1.0), dual("nested", cfg1=1.0)], ids=["Perp-Neg", "Dual nested"])
+@pytest.mark.parametrize("name", ["compose", "fdg", "beta_cfg_paper", "zero_star", "raag", "mimic"])
+def test_at_weight_1_of_a_pair_that_is_made_all_the_same_what_acts_says_nothing_of_the_kind(name, make, said):
+    assert distance(sample(BY_NAME[name].on(model()), make=make, steps=3), sample(model(), make=make, steps=3)) > 1e-3
+    assert not [s for s in said() if "has no effect" in s]

@@ -7,25 +7,22 @@ import comfy.nested_tensor
 import comfy.utils
 import pytest
 import torch
+from architectures import audio, dit, packed, video
 from azimuth import guidance
 from azimuth.nodes.stages import Moment
 from methods import BY_NAME, METHODS, stack
 from tiny import (
     alone,
     architecture,
-    audio,
     distance,
-    dit,
     model,
     noise,
-    packed,
     passes,
     predict,
     sample,
     sigmas_of,
     tensor,
     text,
-    video,
     watch,
 )
 

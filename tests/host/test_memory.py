@@ -140,6 +140,23 @@ def test_steps_at_weight_1_leave_the_memory_of_a_combine_rule_as_it_was():
     assert distance(third, literal(seen[2], p=None)[0]) > 0.01
 
 
+@pytest.mark.parametrize(("name", "number"), [("momentum", "alpha"), ("higs", "weight"), ("smc", "gain")])
+def test_the_number_of_a_rule_with_a_memory_may_vary_over_the_run(name, number):
+    """A step at 0 is plain CFG, and the memory stays as it was."""
+    values, seen, before, apart = (0.6, 0.0, 0.3, 0.9), [], None, []
+    changes = {"t_min": 0.0, "t_max": 1.0} if name in CORRECTIONS else {}
+    patched = BY_NAME[name].on(model("flow"), **changes, **{number: guidance.Steps(values)})
+    sample(watch(patched, seen), steps=4)
+    for args, value in zip(seen, values, strict=True):
+        expected = plain(args)
+        if value:
+            how = {**BY_NAME[name].acting, **changes, number: value}
+            expected, before = LITERAL[name](args, before, kind="flow", **how)
+        assert distance(args["denoised"], expected) < EXACT
+        apart.append(distance(expected, plain(args)))
+    assert apart[2] > 1e-3 and apart[3] > 1e-3
+
+
 # ---- what the log says
 
 
@@ -161,15 +178,17 @@ def test_other_samplers_are_not(sampler, said):
 
 
 def test_higs_is_warned_of_above_half(said):
-    sample(BY_NAME["higs"].on(model(), weight=0.5), sampler="dpmpp_2m", steps=2)
+    for weight in (0.5, guidance.Steps((0.5, 0.1))):
+        sample(BY_NAME["higs"].on(model(), weight=weight), sampler="dpmpp_2m", steps=2)
     assert not said()
-    sample(BY_NAME["higs"].on(model(), weight=0.55), sampler="dpmpp_2m", steps=2)
+    sample(BY_NAME["higs"].on(model(), weight=guidance.Steps((0.0, 0.55))), sampler="dpmpp_2m", steps=2)
     assert len(said()) == 1 and said()[0].startswith("History Guidance (HiGS): the sampler dpmpp_2m")
     assert "0.5 at most" in said()[0]
 
 
 def test_a_correction_that_is_off_warns_of_nothing(said):
-    sample(BY_NAME["momentum"].on(model(), alpha=0.0), sampler="dpmpp_2m", steps=2)
+    for off in (0.0, guidance.Steps((0.0, 0.0))):
+        sample(BY_NAME["momentum"].on(model(), alpha=off), sampler="dpmpp_2m", steps=2)
     assert not said()
 
 
@@ -187,7 +206,8 @@ def test_the_momentum_of_apg_is_warned_of(name, said):
 def test_an_absolute_gain_is_for_flow_models(said):
     absolute = {"gain_unit": sliding_mode.ABSOLUTE}
     sample(BY_NAME["smc"].on(model("flow"), **absolute), steps=2)
-    sample(BY_NAME["smc"].on(model(), **absolute, gain=0.0), steps=2)
+    for off in ({"gain": 0.0}, {"gain": guidance.Steps((0.0, 0.0))}, {"strength": 0.0}):
+        sample(BY_NAME["smc"].on(model(), **absolute, **off), steps=2)
     assert not said()
     sample(BY_NAME["smc"].on(model(), **absolute), steps=2)
     assert len(said()) == 1 and "input gain_unit" in said()[0] and "choose relative" in said()[0]

@@ -8,10 +8,10 @@ import comfy.ops
 import node_helpers
 import pytest
 import torch
+from architectures import UNET
 from azimuth import guidance
 from methods import BY_NAME
 from tiny import (
-    UNET,
     alone,
     base_model,
     distance,

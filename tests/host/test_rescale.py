@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from architectures import video
 from azimuth import guidance
 from azimuth.nodes import rescale as node
 from comfy_extras.nodes_model_advanced import RescaleCFG
@@ -19,7 +20,6 @@ from tiny import (
     sample,
     tensor,
     text,
-    video,
     watch,
 )
 

@@ -4,12 +4,25 @@ import comfy.nested_tensor
 import comfy.utils
 import pytest
 import torch
+from architectures import packed
 from azimuth import guidance
 from comfy_extras.nodes_model_advanced import RescaleCFG
 from comfy_extras.nodes_pag import PerturbedAttentionGuidance
 from comfy_extras.nodes_tcfg import TCFG
 from methods import BY_NAME, stack
-from tiny import alone, architecture, distance, model, noise, packed, passes, predict, sample, tensor, text, watch
+from tiny import (
+    alone,
+    architecture,
+    distance,
+    model,
+    noise,
+    passes,
+    predict,
+    sample,
+    tensor,
+    text,
+    watch,
+)
 
 W, S = 5.0, 1.5
 EXACT = 1e-4

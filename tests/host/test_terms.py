@@ -17,26 +17,25 @@ import numpy
 import pytest
 import torch
 import torch.nn.functional as F
+from architectures import SMALL, TEXTS, UNET, chroma, dit, hunyuan, packed, qwen, video
 from azimuth import guidance
-from azimuth.nodes import pipeline, report
+from azimuth.nodes import host, pipeline, report
 from comfy_extras.nodes_pag import PerturbedAttentionGuidance
 from comfy_extras.nodes_sag import SelfAttentionGuidance
 from comfy_extras.nodes_slg import SkipLayerGuidanceDiT
+from features import UNET_BLOCKS, need
 from methods import BY_NAME, stack, weaker
 from test_latents import FRAMES, RANKS, pair, sample_pair, setting, windowed
 from test_negatives import HALF, control_net, lora
 from tiny import (
-    UNET,
     alone,
     architecture,
     count_passes,
     custom,
     distance,
-    dit,
     initialise,
     model,
     noise,
-    packed,
     passes,
     predict,
     run_node,
@@ -44,7 +43,6 @@ from tiny import (
     sigmas_of,
     tensor,
     text,
-    video,
     watch,
 )
 
@@ -64,6 +62,10 @@ def seg(patched, **changes):
 
 def slg(patched, **changes):
     return BY_NAME["slg"].on(patched, **changes)
+
+
+def s2(patched, **changes):
+    return BY_NAME["s2"].on(patched, **changes)
 
 
 def hosts_pag(patched, scale=S):
@@ -203,31 +205,9 @@ def test_a_text_as_long_as_the_latent_is_not_taken_for_it():
         assert distance(predict(with_seg, **how), expected) < EXACT
 
 
-ROPE = {"axes_dim": [8, 12, 12], "theta": 10000, "qkv_bias": True}
-SMALL = {"hidden_size": 64, "num_heads": 2, "mlp_ratio": 2.0, "depth": 2, "depth_single_blocks": 2, **ROPE}
-TEXTS = {"context_in_dim": 64, "vec_in_dim": 8, "txt_ids_dims": []}
-
-
 def flux():
     size = {"in_channels": 16, "out_channels": 16, "patch_size": 2, "guidance_embed": False}
     return comfy.supported_models.Flux({"image_model": "flux", **SMALL, **TEXTS, **size})
-
-
-def chroma():
-    size = {"in_channels": 64, "out_channels": 64, "patch_size": 2, "in_dim": 64, "out_dim": 64, "hidden_dim": 64}
-    return comfy.supported_models.Chroma({"image_model": "chroma", **SMALL, **TEXTS, **size, "n_layers": 1})
-
-
-def qwen():
-    size = {"num_layers": 2, "attention_head_dim": 32, "num_attention_heads": 2, "joint_attention_dim": 64}
-    return comfy.supported_models.QwenImage({"image_model": "qwen_image", "axes_dims_rope": (8, 12, 12), **size})
-
-
-def hunyuan():
-    size = {"in_channels": 16, "out_channels": 16, "patch_size": [1, 2, 2], "guidance_embed": False}
-    off = {"byt5": False, "meanflow": False, "use_cond_type_embedding": False, "vision_in_dim": None}
-    texts = {"context_in_dim": 64, "vec_in_dim": 8, "meanflow_sum": False}
-    return comfy.supported_models.HunyuanVideo({"image_model": "hunyuan_video", **SMALL, **texts, **size, **off})
 
 
 # Where the attention of the blocks is, the shape of the latent, and the calls of the blocks that are named.
@@ -273,7 +253,7 @@ def test_pag_seg_and_slg_on_more_transformers(row, monkeypatch):
         assert distance(predict(ours(net, blocks=block), **at), plain + S * (c - bad)) < EXACT
     kind, _, index = block.rpartition(" ")
     theirs = SkipLayerGuidanceDiT.execute(net, S, 0.0, 1.0, *(("", index) if kind else (index, "")), 0.0).args[0]
-    skipping = slg(net, choice={"choice": "fixed", "blocks": block})
+    skipping = slg(net, blocks=block)
     assert distance(predict(skipping, **at), predict(theirs, **at)) < EXACT
 
 
@@ -336,28 +316,38 @@ def test_seg_blurs_the_frames_of_a_video_one_by_one():
 def test_slg_is_the_hosts(cfg):
     net = architecture(dit)
     theirs = predict(hosts_slg(net), cfg=cfg, **AT_DIT)
-    ours = predict(slg(net, choice={"choice": "fixed", "blocks": "0, 2"}), cfg=cfg, **AT_DIT)
+    ours = predict(slg(net, blocks="0, 2"), cfg=cfg, **AT_DIT)
     assert distance(theirs, predict(net, cfg=cfg, **AT_DIT)) > 1e-3
     assert distance(ours, theirs) < EXACT
 
 
 def test_slg_rescales_every_sample_by_its_own_deviation():
-    net, blocks = architecture(dit), {"choice": "fixed", "blocks": "0, 2"}
+    net, blocks = architecture(dit), "0, 2"
     for i in range(2):
         one = {**AT_DIT, "x": AT_DIT["x"][i : i + 1]}
         theirs = predict(hosts_slg(net, rescale=0.7), **one)
-        assert distance(predict(slg(net, choice=blocks, rescale=0.7), **one), theirs) < EXACT
+        assert distance(predict(slg(net, blocks=blocks, rescale=0.7), **one), theirs) < EXACT
     loud = {**AT_DIT, "x": AT_DIT["x"] * torch.tensor([1.0, 6.0]).view(2, 1, 1, 1)}
-    together = predict(slg(net, choice=blocks, rescale=0.7), **loud)
-    apart = [predict(slg(net, choice=blocks, rescale=0.7), **{**loud, "x": loud["x"][i : i + 1]}) for i in range(2)]
+    together = predict(slg(net, blocks=blocks, rescale=0.7), **loud)
+    apart = [predict(slg(net, blocks=blocks, rescale=0.7), **{**loud, "x": loud["x"][i : i + 1]}) for i in range(2)]
     assert distance(together, torch.cat(apart)) < EXACT
     assert distance(predict(hosts_slg(net, rescale=0.7), **loud), torch.cat(apart)) > 1e-3
 
 
+def test_a_host_that_skips_no_block_of_a_unet_is_named(monkeypatch, said):
+    monkeypatch.setattr(host, "skips_unet_blocks", lambda: False)
+    for patched in (slg(model(), blocks="middle 0"), s2(model())):
+        assert torch.equal(predict(patched), predict(model()))
+        assert passes(patched, steps=2) == [2, 2]
+    assert len([s for s in said() if "has no effect: this ComfyUI lets no node skip a block of a UNet" in s]) == 4
+    assert distance(predict(slg(model(), skip="attention")), predict(model())) > 1e-3
+
+
 def test_a_skipped_block_of_a_unet_hands_on_what_it_is_given(monkeypatch):
+    need(UNET_BLOCKS)
     layer = model().model.diffusion_model.middle_block[1]
     ours, plain, c = (
-        predict(slg(model(), choice={"choice": "fixed", "blocks": "middle 0"})),
+        predict(slg(model(), blocks="middle 0")),
         predict(model()),
         alone(text(1)),
     )
@@ -369,7 +359,7 @@ def test_a_skipped_block_of_a_unet_hands_on_what_it_is_given(monkeypatch):
 
 
 def test_a_skipped_attention_is_pag():
-    changes = {"choice": {"choice": "fixed", "blocks": "middle 0"}, "skip": "attention"}
+    changes = {"blocks": "middle 0", "skip": "attention"}
     assert torch.equal(predict(slg(model(), **changes)), predict(pag(model())))
 
 
@@ -388,18 +378,16 @@ def skipped_in(run_of, monkeypatch):
     return found
 
 
-RANDOM = {"choice": "random", "count": 2, "seed": 5}
-
-
 def test_random_blocks_are_others_in_every_call_the_same_in_every_run_and_never_the_first(monkeypatch):
-    patched = slg(model(), choice=RANDOM)
+    need(UNET_BLOCKS)
+    patched = s2(model())
     how = {"steps": 8}
     first = skipped_in(lambda: sample(patched, **how), monkeypatch)
     assert first == skipped_in(lambda: sample(patched, **how), monkeypatch)
     assert len(first) == 8 and all(len(set(blocks)) == 2 for blocks in first)
     assert len({tuple(blocks) for blocks in first}) > 3
     assert ("input", 1) not in {block for blocks in first for block in blocks}
-    other = slg(model(), choice={**RANDOM, "seed": 6})
+    other = s2(model(), seed=6)
     assert first != skipped_in(lambda: sample(other, **how), monkeypatch)
 
 
@@ -408,7 +396,7 @@ def test_random_blocks_leave_the_global_generators_alone():
     random.seed(1)
     numpy.random.seed(1)
     before = torch.get_rng_state(), random.getstate(), numpy.random.get_state()[1].tolist()
-    sample(slg(model(), choice=RANDOM), steps=2)
+    sample(s2(model()), steps=2)
     assert torch.equal(torch.get_rng_state(), before[0])
     assert (random.getstate(), numpy.random.get_state()[1].tolist()) == before[1:]
 
@@ -416,12 +404,14 @@ def test_random_blocks_leave_the_global_generators_alone():
 # ---- what a term costs
 
 
-TERMS = {"pag": pag, "seg": seg, "slg": slg, "s2": functools.partial(slg, choice=RANDOM)}
+TERMS = {"pag": pag, "seg": seg, "slg": slg, "s2": s2}
 every_term = pytest.mark.parametrize("ours", TERMS.values(), ids=TERMS)
 
 
 @every_term
 def test_a_term_costs_one_pass_of_the_positive_where_it_counts(ours):
+    if ours in (TERMS["slg"], TERMS["s2"]):
+        need(UNET_BLOCKS)
     assert passes(ours(model())) == [2, 1] * 6
     assert passes(ours(model()), cfg=1.0) == [1, 1] * 6
     assert passes(ours(model(), start=0.2, end=0.7)) == [2, 2, 1, 2, 1, 2, 1, 2, 2]
@@ -452,7 +442,7 @@ def test_the_report_counts_the_passes_of_a_term():
 
 
 def test_the_report_names_a_term_that_the_model_cannot_have():
-    words = report.report(slg(model(), choice={"choice": "fixed", "blocks": "7-9"}), 7.0, sigmas_of(model(), 6))
+    words = report.report(slg(model(), blocks="7-9"), 7.0, sigmas_of(model(), 6))
     assert "No effect on this model: Skip Layer Guidance (SLG, STG, S2)" in words
     assert "Passes: 12 in place of 12" in words
 
@@ -555,7 +545,7 @@ def test_a_term_is_cut_into_the_same_context_windows(before):
     net = architecture(video)
 
     def skipping(patched):
-        return slg(patched, choice={"choice": "fixed", "blocks": "1"})
+        return slg(patched, blocks="1")
 
     ours = skipping(windowed(net)) if before else windowed(skipping(net))
     theirs = predict(hosts_slg(windowed(net), layers="1"), **FRAMES)
@@ -581,6 +571,7 @@ def dual(style, cfg1=4.0, cfg2=W):
 
 
 def dual_model(patched, cfg=W):
+    need("Dual Model CFG Guider")
     return run_node(custom.DualModelGuider, patched, text(1), cfg, model_negative=model("v"), negative=text(2))
 
 
@@ -615,10 +606,12 @@ def test_a_dual_model_at_weight_1_says_that_no_term_is_added(said):
     assert len([s for s in said() if "(PAG) has no effect at weight 1" in s]) == 1
 
 
-def test_dual_cfg_at_weights_of_1_says_that_it_has_nothing_to_perturb(said):
-    make = dual("regular", 1.0, 1.0)
-    assert torch.equal(sample(pag(model()), make=make, steps=2), sample(model(), make=make, steps=2))
-    assert len([s for s in said() if "(PAG) has no effect at weights of 1" in s]) == 1
+@pytest.mark.parametrize("name", ["pag", "imagen", "tangential", "epsilon_scaling", "tsr"])
+def test_dual_cfg_at_weights_of_1_says_that_it_has_nothing_to_add_to_or_to_correct(name, said):
+    make, patched = dual("regular", 1.0, 1.0), BY_NAME[name].on(model())
+    assert torch.equal(sample(patched, make=make, steps=2), sample(model(), make=make, steps=2))
+    [node] = pipeline.stages.of(patched)
+    assert len([s for s in said() if s.startswith(f"{node.node} has no effect at weights of 1")]) == 1
 
 
 # ---- models that cannot
@@ -637,7 +630,7 @@ def unet_without_a_middle():
 
 CANNOT = {
     "auto": (unet_without_a_middle, pag, {}, "no block middle 0; it has input 1"),
-    "too high": (model, slg, {"choice": {"choice": "fixed", "blocks": "7-9"}}, "no block 7-9; it has input 1"),
+    "too high": (model, slg, {"blocks": "7-9"}, "no block 7-9; it has input 1"),
     "of a transformer": (
         functools.partial(architecture, dit),
         seg,
@@ -660,16 +653,16 @@ def test_a_model_that_cannot_have_a_term_pays_nothing_and_is_told_why(net, ours,
 def test_an_architecture_without_patches_is_named(said, monkeypatch):
     monkeypatch.setattr(pipeline.weak.blocks, "TRANSFORMERS", {})
     net, how = architecture(dit), {"x": AT_DIT["x"], "steps": 2}
-    patched = slg(pag(net), choice={"choice": "fixed", "blocks": "1"})
+    patched = slg(pag(net), blocks="1")
     assert torch.equal(sample(patched, **how), sample(net, **how))
     assert passes(patched, **how) == [4, 4] == passes(net, **how)
-    assert [s for s in said() if "(PAG) has no effect" in s and "lets no node change the attention" in s]
-    assert [s for s in said() if "S2) has no effect" in s and "lets no node change the blocks" in s]
+    assert [s for s in said() if "(PAG) has no effect" in s and "cannot reach the attention" in s]
+    assert [s for s in said() if "S2) has no effect" in s and "cannot reach the blocks" in s]
 
 
 def test_blocks_that_the_model_lacks_are_named_and_the_others_used(said):
     net = architecture(dit)
-    ours = predict(slg(net, choice={"choice": "fixed", "blocks": "1-4"}), **AT_DIT)
+    ours = predict(slg(net, blocks="1-4"), **AT_DIT)
     assert [s for s in said() if "the model has no block double 3, 4; the others are used" in s]
     assert distance(ours, predict(hosts_slg(net, layers="1, 2"), **AT_DIT)) < EXACT
 

@@ -3,7 +3,6 @@
 import functools
 import math
 
-import comfy.ldm.audio.embedders
 import comfy.model_base
 import comfy.model_management
 import comfy.model_patcher
@@ -13,28 +12,8 @@ import comfy.supported_models
 import comfy_extras.nodes_custom_sampler as custom
 import comfy_extras.nodes_perpneg as perpneg
 import torch
-
-WIDTH = 64
-UNET = {
-    "image_size": 32,
-    "in_channels": 4,
-    "out_channels": 4,
-    "model_channels": 32,
-    "num_res_blocks": [1, 1],
-    "channel_mult": [1, 2],
-    "transformer_depth": [1, 1],
-    "transformer_depth_middle": 1,
-    "transformer_depth_output": [1, 1, 1, 1],
-    "context_dim": WIDTH,
-    "num_heads": 4,
-    "num_head_channels": -1,
-    "use_spatial_transformer": True,
-    "use_linear_in_transformer": False,
-    "adm_in_channels": None,
-    "use_temporal_attention": False,
-    "use_temporal_resblock": False,
-    "legacy": False,
-}
+from architectures import UNET, WIDTH, hints
+from features import need
 
 
 class Flow(comfy.model_sampling.ModelSamplingDiscreteFlow, comfy.model_sampling.CONST):
@@ -85,58 +64,12 @@ def model(kind="eps"):
     return comfy.model_patcher.ModelPatcher(base_model(kind), device, torch.device("cpu"))
 
 
-def dit():
-    """SD3's transformer: 4-D latents of a flow model."""
-    embedder = {"target": "torch.nn.Linear", "params": {"in_features": WIDTH, "out_features": 64}}
-    shape = {"in_channels": 16, "depth": 1, "num_blocks": 3, "input_size": None}
-    embedding = {"context_embedder_config": embedder, "adm_in_channels": 8}
-    return comfy.supported_models.SD3({**shape, **embedding})
-
-
-def flux():
-    """Flux's transformer, which reads a number for the guidance that was distilled into it."""
-    size = {"hidden_size": 64, "num_heads": 2, "axes_dim": [8, 12, 12], "mlp_ratio": 2.0, "theta": 10000}
-    depth = {"depth": 1, "depth_single_blocks": 1, "patch_size": 2, "in_channels": 16, "out_channels": 16}
-    text = {"context_in_dim": WIDTH, "vec_in_dim": 8, "txt_ids_dims": [], "qkv_bias": True}
-    return comfy.supported_models.Flux({"image_model": "flux", "guidance_embed": True, **size, **depth, **text})
-
-
-def schnell():
-    """The same without an embedding for guidance."""
-    return comfy.supported_models.FluxSchnell({**flux().unet_config, "guidance_embed": False})
-
-
-def video():
-    """Wan's transformer: 5-D latents of a flow model."""
-    size = {"dim": 64, "ffn_dim": 64, "num_heads": 2, "num_layers": 2, "text_dim": WIDTH, "freq_dim": 32}
-    return comfy.supported_models.WAN21_T2V({"image_model": "wan2.1", "model_type": "t2v", **size})
-
-
-def audio():
-    """Stable Audio's transformer: 3-D latents of a v model."""
-    return comfy.supported_models.StableAudio(
-        {"audio_model": "dit1.0", "embed_dim": 64, "num_heads": 1, "depth": 2, "project_cond_tokens": True}
-    )
-
-
-def packed():
-    """LTX's transformer for a video with its sound: two latents, packed into one."""
-    video = {"cross_attention_dim": 64, "attention_head_dim": 32, "num_attention_heads": 2}
-    sound = {"audio_cross_attention_dim": 64, "audio_attention_head_dim": 32, "audio_num_attention_heads": 2}
-    connector = {"connector_num_layers": 1, "connector_attention_head_dim": 32, "connector_num_attention_heads": 2}
-    size = {"num_layers": 2, "caption_channels": WIDTH, **connector}
-    return comfy.supported_models.LTXAV({"image_model": "ltxav", **video, **sound, **size})
-
-
 @functools.cache
 def architecture(build):
     """The MODEL of one of the architectures above."""
     config = build()
     config.set_inference_dtype(torch.float32, None)
-    seconds = comfy.ldm.audio.embedders.NumberConditioner(768, min_val=0, max_val=512).state_dict()
-    names = ("seconds_start", "seconds_total")
-    weights = {f"conditioner.conditioners.{name}.{key}": v for name in names for key, v in seconds.items()}
-    net = config.get_model(weights, device="cpu")
+    net = config.get_model(hints(), device="cpu")
     initialise(net)
     device = comfy.model_management.get_torch_device()
     return comfy.model_patcher.ModelPatcher(net.eval(), device, torch.device("cpu"))
@@ -259,10 +192,13 @@ def dual(style, cfg1=4.0, cfg2=5.0, middle=4, negative=2):
     return lambda patched: run_node(custom.DualCFGGuider, patched, *prompts, cfg1, cfg2, style)
 
 
-def dual_model(cfg=5.0, other="v"):
-    return lambda patched: run_node(
-        custom.DualModelGuider, patched, text(1), cfg, model_negative=model(other), negative=text(2)
-    )
+def dual_model(cfg=5.0, other=None):
+    def make(patched):
+        need("Dual Model CFG Guider")
+        model_negative = other or model("v")
+        return run_node(custom.DualModelGuider, patched, text(1), cfg, model_negative=model_negative, negative=text(2))
+
+    return make
 
 
 def basic(patched):

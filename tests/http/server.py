@@ -178,7 +178,8 @@ def running() -> Iterator[Server]:
         link_packs(base)
         command = [sys.executable, str(folder / "main.py")]
         command += ["--listen", "127.0.0.1", "--port", str(server.port)]
-        command += ["--base-directory", str(base), "--database-url", "sqlite:///:memory:"]
+        # Not in memory, where the oldest hosts look for their tables in another database than they made them in.
+        command += ["--base-directory", str(base), "--database-url", f"sqlite:///{base / 'host.db'}"]
         command += ["--disable-api-nodes", "--disable-auto-launch"]
         command += [] if torch.cuda.is_available() else ["--cpu"]
         # SIGTERM too must leave through `finally`, or the server outlives us.

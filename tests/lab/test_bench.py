@@ -69,6 +69,17 @@ def test_no_node_waits_for_the_device_more_than_once_a_step(found):
     assert max(reads.values()) <= 1.0, reads
 
 
+def test_no_function_waits_for_the_device(found):
+    assert {row["name"]: row["reads"] for row in found["functions"] if row["reads"]} == {}
+
+
+def test_a_read_of_a_tensors_value_is_counted(measure):
+    one = torch.ones(1)
+    assert measure.scalar_reads(lambda: one + 1.0) == 0
+    assert measure.scalar_reads(lambda: one.item()) == 1
+    assert measure.scalar_reads(lambda: 0 if one > 2 else 1) == 1
+
+
 def test_no_node_makes_more_passes_than_the_hosts_own(found):
     for row in found["hosts"]:
         assert row["passes"] <= row["host_passes"], row

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 NAMES = ("ve", "flow")
+ALL = (*NAMES, "ve_small", "flow_distilled")
 RIGHT_OF_EIGHT = 6
 RIGHT_SHARE = 0.75
 CAPTION = "a large red circle left of a small blue square on a grey background"
@@ -167,7 +168,7 @@ def test_own_tokens_are_those_of_the_host(lab, data, loaded):
         assert [[token for token, _ in row] for row in rows] == [models.tokenise(text)]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ALL)
 def test_weights_are_small_and_whole(lab, name):
     models = lab("models")
     path = models.WEIGHTS / f"{name}.safetensors"
@@ -198,7 +199,7 @@ def test_parameterisation_matches_the_host(lab, name):
     assert torch.allclose(denoised, clean, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ALL)
 def test_text_decides_the_prediction(loaded, lab, name):
     model, clip, _ = loaded[name]
     context, pooled = clip.encode_from_tokens(clip.tokenize(CAPTION), return_pooled=True)
@@ -208,7 +209,7 @@ def test_text_decides_the_prediction(loaded, lab, name):
     for text in (context, empty, strange, pooled):
         assert text.isfinite().all()
     x = torch.randn(2, 12, 16, 16, generator=torch.Generator().manual_seed(0))
-    sigma = torch.full((2,), {"ve": 2.0, "flow": 0.8}[name])
+    sigma = torch.full((2,), {"ve": 2.0, "flow": 0.8}[lab("models").family(name)])
     device = model.load_device
     model.model.to(device)
     run = [
@@ -237,6 +238,40 @@ def test_stock_nodes_draw_what_the_prompt_asks(loaded, lab, data, host_nodes, na
         assert shown.shape == (2, 32, 32, 3)
         right += [judge.judge(p, spec).colour_and_shape for p in shown.float().numpy()]
     assert sum(right) >= RIGHT_OF_EIGHT
+
+
+def in_one_pass(lab, loaded, texts, guidance):
+    """Pictures of the distilled model at cfg 1, with a guidance embedding."""
+    evaluate = lab("evaluate")
+    return evaluate.pictures(
+        loaded["flow_distilled"], evaluate.sample(loaded["flow_distilled"], texts, 1.0, 5, steps=12, guidance=guidance)
+    )
+
+
+def test_the_distilled_model_draws_in_one_pass_what_two_passes_draw(loaded, lab, data):
+    evaluate, judge = lab("evaluate"), lab("judge")
+    specs = data.random_specs(32, 24, held=True, pairs=0.0)
+    texts = [data.caption(s) for s in specs]
+    drawn = in_one_pass(lab, loaded, texts, 4.0)
+    assert judge.adherence(drawn, specs)[0] >= RIGHT_SHARE
+    same, other = (
+        evaluate.pictures(loaded["flow"], evaluate.sample(loaded["flow"], texts, w, 5, steps=12)) for w in (4.0, 1.0)
+    )
+    assert np.square(drawn - same).mean() < 0.7 * np.square(other - same).mean()
+
+
+def test_the_small_model_is_a_worse_one_of_the_same_family(loaded, lab, data):
+    """Nearer to the drawing that a caption asks for than one of another caption, but further off than `ve`."""
+    evaluate = lab("evaluate")
+    specs = data.random_specs(32, 24, held=True, pairs=0.0)
+    texts = [data.caption(s) for s in specs]
+    error = {}
+    for name in ("ve", "ve_small"):
+        shown = evaluate.pictures(loaded[name], evaluate.sample(loaded[name], texts, 2.0, 5, steps=12))
+        error[name] = evaluate.nearest_drawing_error(shown, specs).mean()
+        wrong = evaluate.nearest_drawing_error(shown, specs[1:] + specs[:1]).mean()
+        assert error[name] < 0.8 * wrong
+    assert error["ve_small"] > 1.5 * error["ve"]
 
 
 def test_the_unet_is_told_where_its_pixels_are(lab):
@@ -300,7 +335,7 @@ def test_the_loader_node_loads_both_models(lab):
     assert clip.tokenize("a")["l"] and vae.latent_channels == 12
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ALL)
 def test_an_interrupted_training_ends_as_an_uninterrupted_one(lab, tmp_path, name):
     train, models = lab("train"), lab("models")
     settings = train.Settings(steps=4, batch=4, warm_up=2)

@@ -1,0 +1,33 @@
+"""What differs between the versions of the host that the pack runs on. README.md says which these are."""
+
+from __future__ import annotations
+
+from comfy.ldm.modules.attention import SpatialTransformer
+from comfy.ldm.modules.diffusionmodules.openaimodel import forward_timestep_embed
+
+try:
+    from comfy_api.input import CurveInput, LinearCurve
+except ImportError:  # before 0.20 a curve is no more than its points
+    CurveInput = LinearCurve = None
+
+
+def points_of(curve) -> tuple[tuple, bool]:
+    """The points of a curve, and whether straight lines join them.
+
+    A drawn curve comes as the widget's plain value, a linked one as the host's object, where the host has one.
+    """
+    if CurveInput is None:
+        drawn = curve if isinstance(curve, dict) else {"points": curve}  # a dict from a workflow of a newer host
+        return tuple(drawn["points"]), drawn.get("interpolation") == "linear"
+    drawn = CurveInput.from_raw(curve)
+    return tuple(drawn.points), isinstance(drawn, LinearCurve)
+
+
+def skips_unet_blocks() -> bool:
+    """Whether a patch can stand in for the spatial transformer of a UNet; before 0.20 it could for other layers."""
+    layer = SpatialTransformer.__new__(SpatialTransformer)  # one that cannot be called
+    asked = {"patches": {"forward_timestep_embed_patch": [(SpatialTransformer, lambda *args: args[1])]}}
+    try:
+        return forward_timestep_embed([layer], True, None, transformer_options=asked)
+    except AttributeError:
+        return False

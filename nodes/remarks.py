@@ -1,0 +1,161 @@
+"""What a run says of itself, each sentence once: what its stages do that its user might not expect, and what they can
+not do under this guider, at this weight or beside another node."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import math
+
+import torch
+
+from . import guiders, reused_passes, run, stages
+from .guided import earlier_post_functions, name
+
+
+def introduce(guider, this: run.Run) -> None:
+    """Say once what this run's guidance does that its user might not expect."""
+    introduce_conditions(this)
+    if this.before is None:
+        warn_without_negative(this)
+        return
+    warn_stranded(guider, this)
+    scales = this.scales(this.usual)
+    if not this.neutral or would_skip(this):
+        warn_at_weight_1(guider, this, scales)
+    if not this.neutral:
+        introduce_weight(this, scales)
+        for stage in this.of(stages.Negative):
+            if stage.remark and this.ever_counts(stage, this.usual):
+                stage.remark(this)
+        name_foreign(guider.model_options, this)
+        reused_passes.name_witnesses(guider.model_options, this)
+
+
+def warn_stranded(guider, this: run.Run) -> None:
+    """A guider with a second model for the negative runs the first model's functions only."""
+    stranded = set(stages.of(getattr(guider, "uncond_model_patcher", guider))) - set(stages.of(guider))
+    if stranded:
+        names = ", ".join(sorted(stage.node for stage in stranded))
+        this.say(
+            f"{names} on the negative model of the {this.guider.name} has no effect; wire it to the positive model.",
+            logging.WARNING,
+        )
+
+
+def contrasting(this: run.Run) -> list[stages.Stage]:
+    """The stages that are nothing without a negative pass."""
+    return this.of(stages.Negative) + this.of(stages.Baseline) + this.of(stages.Combine) + comparing(this)
+
+
+def weighing(this: run.Run) -> list[stages.Stage]:
+    """The stages of which nothing is left at weight 1, where a negative pass is made all the same."""
+    if any(rule.acts_at_1 for rule in this.of(stages.Combine)):
+        return []
+    replacing = [stage for stage in this.of(stages.Negative) if stage.baseline]
+    alone = this.guider.contrasted and len(replacing) == len(this.of(stages.Negative)) and not this.of(stages.Add)
+    return replacing + this.of(stages.Baseline) + this.of(stages.Combine) + (comparing(this) if alone else [])
+
+
+def comparing(this: run.Run) -> list[stages.Correct]:
+    """The corrections that have nothing to do where the result is the positive."""
+    return [stage for stage in this.of(stages.Correct) if stage.needs_pair or is_idle_alone(this, stage)]
+
+
+def is_idle_alone(this: run.Run, stage: stages.Correct) -> bool:
+    """Whether a correction leaves the positive as it is at every step, and nothing is added to it."""
+    return not this.of(stages.Add) and all(stage.idle(stage.value(this, step)) for step in this.steps)
+
+
+def warn_without_negative(this: run.Run) -> None:
+    for stage in this.of(stages.Weight) + this.of(stages.Skip) + this.of(stages.Reuse) + contrasting(this):
+        this.say(
+            f"{stage.node} has no effect under the {this.guider.name}, which makes no negative pass; use a CFG Guider "
+            f"or KSampler.",
+            logging.WARNING,
+        )
+
+
+def introduce_conditions(this: run.Run) -> None:
+    for stage in this.of(stages.Condition) + this.of(stages.Attention):
+        steps = sum(stage.counts(this, step, 1.0) for step in this.steps)
+        if steps:
+            this.say(f"{stage} ({steps} of {len(this.steps)} steps).")
+    if this.pair:
+        steps = sum(map(this.makes_pair, this.steps))
+        this.say(f"{this.pair}; {steps} of {len(this.steps)} steps make two passes.")
+
+
+def introduce_weight(this: run.Run, scales: list[float]) -> None:
+    for stage in this.of(stages.Weight)[-1:]:
+        if any(scale != this.usual for scale in scales):
+            replaced = f"that of {this.pair.node}" if this.pair else f"the sampler's {this.usual:g}"
+            this.say(
+                f"{stage.node} sets the weight to {min(scales):g} to {max(scales):g} over {len(scales)} steps, in "
+                f"place of {replaced}."
+            )
+        if this.guider.steered:
+            this.say(f"Under the {this.guider.name}, {stage.node} steers {this.guider.steered}.")
+
+
+def would_skip(this: run.Run) -> list[stages.Skip]:
+    """The stages that leave the negative pass out at some step where one is made, at a weight other than 1."""
+    return [stage for stage in this.of(stages.Skip) if any(stage.counts(this, step, math.inf) for step in this.steps)]
+
+
+def warn_at_weight_1(guider, this: run.Run, scales: list[float]) -> None:
+    wants = functools.partial(guiders.wants_negative_pass, guider, this.guider, model_options=guider.model_options)
+    if not this.pair and all(scale == 1.0 for scale in scales):
+        made = this.sampler_name.endswith("_cfg_pp") or any(map(wants, scales))
+        why = "where the positive is all that counts" if made else "where no negative pass is made"
+        for stage in would_skip(this) + (weighing(this) if made else this.of(stages.Reuse) + contrasting(this)):
+            this.say(f"{stage.node} has no effect at weight 1, {why}; raise the sampler's cfg.", logging.WARNING)
+    reached = 1.0 in scales or any(this.ever_counts(stage, this.usual) for stage in this.of(stages.Skip))
+    if reached and not this.guider.corrects:
+        for stage in this.of(stages.Add) + this.of(stages.Correct):
+            this.say(
+                f"{stage.node} has no effect at weight 1 under the {this.guider.name}, which skips it there; keep the "
+                f"weight away from 1.",
+                logging.WARNING,
+            )
+
+
+def name_foreign(model_options: dict, this: run.Run) -> None:
+    """Name what a combine rule takes the place of, and what it keeps."""
+    for stage in this.of(stages.Combine):
+        if not this.ever_counts(stage, this.usual):
+            continue
+        if "sampler_cfg_function" in model_options:
+            this.say(f"{stage.node} replaces the cfg function {name(model_options['sampler_cfg_function'])}.")
+        earlier = earlier_post_functions(model_options)
+        if earlier:
+            names = ", ".join(name(function) for function in earlier)
+            fate = "replaces" if "sampler_cfg_function" in model_options else "keeps the difference made by"
+            this.say(f"{stage.node} {fate} the earlier post-CFG function {names}.")
+
+
+def report_non_finite(this: run.Run) -> None:
+    """Warn once, after the run, of steps whose predictions were not finite: one read of the device for all steps."""
+    if not this.non_finite:
+        return
+    sigmas, flags = zip(*this.non_finite, strict=True)
+    bad = torch.stack(flags).tolist()
+    steps = [run.find_step(this.sigmas, s).index for s, b in zip(torch.stack(sigmas).tolist(), bad, strict=True) if b]
+    if steps:
+        this.say(
+            f"Azimuth: the model's prediction holds NaN or infinity at step {steps[0] + 1} of {len(this.sigmas) - 1}; "
+            f"it was passed on as it came, so check the model's precision or lower the guidance weight.",
+            logging.WARNING,
+        )
+
+
+def report_skipped(this: run.Run) -> None:
+    for stage in this.of(stages.Skip) + this.of(stages.Reuse):
+        if this.due[stage]:
+            this.say(f"{stage.node} skipped {this.left_out[stage]} of {this.due[stage]} negative passes.")
+
+
+def name_other_weight(this: run.Run, before: float, scale: float) -> None:
+    """Say what becomes of a weight that another node, wired before ours, gave this step (the host's CFG Override)."""
+    if before != this.before:
+        this.say_weight_of_another_node(this.of(stages.Weight)[-1:] if scale != before else [])

@@ -1,0 +1,117 @@
+"""Passes that some steps leave out, and what stands for their predictions.
+
+The host goes on as if all of them had been made: it combines the pair at the weight of the step, and our rules and the
+functions of other nodes see that pair.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+
+import comfy.model_sampling
+from torch import Tensor
+
+from . import guided
+from .run import Run
+from .stages import Add, Reuse
+
+PLACES = ("sampler_pre_cfg_function", "sampler_post_cfg_function")
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a step with all its passes leaves. `differences` says for each of them but the positive's, by a name for
+    what it was conditioned with, how far the positive's prediction stood from it; `sigma` (B,) is that of the call."""
+
+    step: int
+    sigma: Tensor
+    differences: dict[Hashable, Tensor]
+
+
+@dataclass(frozen=True)
+class Passes:
+    """Those of one call: all of them, or that of the conditionings `positive` alone."""
+
+    run: Run
+    stage: Reuse
+    positive: list
+    predicts: str  # x0, eps or velocity: what the network's own output is
+
+    def predictions(self, calculate: Callable, batch: list, names: list[Hashable], sigma: Tensor) -> list[Tensor]:
+        """`calculate(batch)`, of which as few conditionings are evaluated as this step takes."""
+        at = next((i for i, cond in enumerate(batch) if cond is self.positive), None)
+        others = {i: of for i, of in enumerate(names) if batch[i] is not None and i != at}
+        if at is None or not others:
+            return calculate(batch)
+        memory = self.run.memory(self.stage, 0)
+        self.run.reusing = self.serves(memory.value, others.values())
+        self.run.count(self.stage, len(others), len(others) * self.run.reusing)
+        if self.run.reusing:
+            return self.reused(calculate(self.alone(batch, at)), at, others, memory.value, sigma)
+        out = calculate(batch)
+        memory.keep(Held(self.run.step.index, sigma.clone(), {of: out[at] - out[i] for i, of in others.items()}))
+        return out
+
+    def serves(self, held: Held | None, names) -> bool:
+        """Whether what is held is of an earlier step that is recent enough, and of all that this one needs."""
+        if held is None or not all(of in held.differences for of in names):
+            return False
+        return 0 < self.run.step.index - held.step < self.stage.value(self.run, self.run.step)
+
+    def alone(self, batch: list, at: int) -> list:
+        return [cond if i == at else None for i, cond in enumerate(batch)]
+
+    def reused(self, out: list[Tensor], at: int, others: dict, held: Held, sigma: Tensor) -> list[Tensor]:
+        levels = {"sigma": sigma, "sigma_last": held.sigma, "kind": self.run.kind}
+        made = {i: self.stage.rule(out[at], held.differences[of], self.predicts, **levels) for i, of in others.items()}
+        return [made.get(i, prediction) for i, prediction in enumerate(out)]
+
+
+def of_step(guider, run: Run, model_options: dict) -> Passes | None:
+    """What leaves passes out at this step; None, and a sentence in the log, where somebody wants to see all of them."""
+    stage = next((s for s in run.of(Reuse) if s.counts(run, run.step, 1.0)), None)
+    if stage is None:
+        return None
+    onlooker = onlooker_of_passes(guider, run, model_options)
+    if onlooker:
+        run.say(
+            f"{stage.node} leaves no pass out beside {onlooker}, which looks into the negative's; bypass either node.",
+            logging.WARNING,
+        )
+        return None
+    return Passes(run, stage, guider.conds["positive"], network_predicts(guider.model_patcher))
+
+
+def network_predicts(model) -> str:
+    """What a MODEL's network puts out: "x0", "eps" or "velocity", which is v for models in sigma coordinates."""
+    sampling = model.get_model_object("model_sampling")
+    if isinstance(sampling, comfy.model_sampling.X0):
+        return "x0"
+    eps = isinstance(sampling, comfy.model_sampling.EPS) and not isinstance(sampling, comfy.model_sampling.V_PREDICTION)
+    return "eps" if eps else "velocity"
+
+
+def name_witnesses(model_options: dict, run: Run) -> None:
+    """Say what the functions of other nodes see where passes are left out."""
+    others = [function for place in PLACES for function in model_options.get(place, []) if function is not guided.guide]
+    if "sampler_cfg_function" in model_options:
+        others.append(model_options["sampler_cfg_function"])
+    for stage in run.of(Reuse):
+        if others and run.ever_counts(stage, run.before):
+            names = ", ".join(map(guided.name, others))
+            run.say(f"{stage.node}: where the negative is not predicted, {names} of other nodes see the reused one.")
+
+
+def onlooker_of_passes(guider, run: Run, model_options: dict) -> str:
+    """Who looks at the negative's pass itself, and not only at what it predicts; empty if nobody does.
+
+    A sampler that wants the negative at weight 1 reads its prediction. A node that does may be reading its attention.
+    """
+    if "sampler_calc_cond_batch_function" in model_options:
+        return f"{guided.name(model_options['sampler_calc_cond_batch_function'])} of another node"
+    if guider.model_options.get("disable_cfg1_optimization", False):
+        return "a node that asks for the negative even at cfg 1"
+    counting = run.counting(Add, run.step, 1.0)
+    return next((stage.node for stage in counting if hasattr(run.terms[stage], "watch")), "")

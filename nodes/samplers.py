@@ -1,0 +1,129 @@
+"""What the loops of our samplers share: the levels of a run, the raw predictions of a call, a call at another weight.
+
+A SAMPLER is the host's KSAMPLER around a loop, which the host calls with a guider inside `model`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from typing import NamedTuple
+
+import comfy.model_patcher
+from torch import Tensor
+
+from . import branches, guiders, pipeline, run
+
+logger = logging.getLogger(__name__)
+
+
+def kind_of(model) -> str:
+    """The family, "flow" or "ve", of the model that a sampler is called with."""
+    return pipeline.model_kind(model.inner_model.model_patcher)
+
+
+def levels_of(node: str, sigmas: Tensor, kind: str) -> list[float]:
+    """The sigmas of a run as numbers. Raises ValueError where they rise, which these samplers cannot follow."""
+    levels = sigmas.tolist()
+    for here, there in zip(levels[:-1], levels[1:], strict=True):
+        if there > here:
+            raise ValueError(
+                f"{node}: the sigmas rise from {here:g} to {there:g}; for unsampling use the sampler euler, with the "
+                f"CFG++ node if it is to be CFG++."
+            )
+    # The shift of a flow schedule may round its 1 upwards.
+    return [min(level, 1.0) for level in levels] if kind == "flow" else levels
+
+
+class Prediction(NamedTuple):
+    """What a call ended with, the raw pair that it was made of, and their weight. `uncond` is None where no negative
+    was predicted."""
+
+    guided: Tensor
+    cond: Tensor
+    uncond: Tensor | None
+    scale: float = 1.0
+
+
+class Predictor:
+    """Calls the guider of a run, at its own weight or at another, and finds the raw predictions of the call.
+
+    `keeps_pair` asks for the negative at weight 1 too.
+    """
+
+    def __init__(self, model, extra_args: dict | None, *, keeps_pair: bool):
+        self.model, self.guider = model, model.inner_model
+        self.said: set[str] = set()
+        self.seen: dict | None = None
+        options = dict((extra_args or {}).get("model_options", {}))
+        options = comfy.model_patcher.set_model_options_post_cfg_function(options, self._note, keeps_pair)
+        self.extra_args = {**(extra_args or {}), "model_options": options}
+
+    def _note(self, args: dict) -> Tensor:
+        self.seen = args
+        return args["denoised"]
+
+    def say(self, sentence: str, level: int = logging.WARNING) -> None:
+        """Log a sentence, once a run."""
+        if sentence not in self.said:
+            self.said.add(sentence)
+            logger.log(level, sentence)
+
+    @property
+    def weight(self) -> str | None:
+        """The attribute of the guider that is its weight; None where it contrasts nothing."""
+        this = self.guider.model_options.get(run.OPTION)
+        return (this.guider if this else guiders.kind_of(self.guider)).weight
+
+    @property
+    def guider_name(self) -> str:
+        return guiders.kind_of(self.guider).name
+
+    def __call__(self, x: Tensor, sigma: float) -> Prediction:
+        self.seen = None
+        guided = self.model(x, x.new_full((x.shape[0],), sigma), **self.extra_args)
+        args, self.seen = self.seen, None
+        if args is None:  # a guider that skips its post-CFG functions together with the negative
+            return Prediction(guided, guided, None)
+        own = "empty_cond" if "empty_cond" in args else "uncond"
+        cond = self._inpainted(args["cond_denoised"], args["sigma"])
+        if not args[own]:
+            return Prediction(guided, cond, None)
+        if not branches.in_time(args[own], sigma):  # the host has guided away from zeros
+            return Prediction(cond, cond, None)
+        return Prediction(guided, cond, self._inpainted(args[f"{own}_denoised"], args["sigma"]), args["cond_scale"])
+
+    def at(self, weight: float, x: Tensor, sigma: float) -> Prediction:
+        """A call at another weight than the guider's own, which it has back afterwards."""
+        with held(self.guider, self.weight, weight):
+            return self(x, sigma)
+
+    def _inpainted(self, prediction: Tensor, sigma: Tensor) -> Tensor:
+        """A raw prediction with what inpainting keeps, as the host puts it into the guided one."""
+        mask = self.extra_args.get("denoise_mask")
+        if mask is None:
+            return prediction
+        change = self.extra_args["model_options"].get("denoise_mask_function")
+        if change:
+            mask = change(sigma, mask, extra_options={"model": self.guider, "sigmas": self.model.sigmas})
+        return prediction * mask + self.model.latent_image * (1.0 - mask)
+
+
+@contextlib.contextmanager
+def held(guider, weight: str | None, value: float):
+    """The guider with its weight at a value; nothing where it has none."""
+    if weight is None:
+        yield
+        return
+    before = getattr(guider, weight)
+    setattr(guider, weight, value)
+    try:
+        yield
+    finally:
+        setattr(guider, weight, before)
+
+
+def report(callback, x: Tensor, i: int, sigmas: Tensor, denoised: Tensor) -> None:
+    """Tell the host of a step, in the form of its own samplers."""
+    if callback is not None:
+        callback({"x": x, "i": i, "sigma": sigmas[i], "sigma_hat": sigmas[i], "denoised": denoised})

@@ -1,0 +1,241 @@
+"""One cell of the table: a method in one place, sampled, and what was seen and heard of it."""
+
+import functools
+import logging
+import re
+from collections.abc import Callable
+
+import comfy.samplers
+import comfyui_version
+import tiny
+import torch
+from columns import ACROSS, FAMILIES, FAMILY, GUIDERS, NEIGHBOURS, SAMPLERS, STEPS, Family, Neighbour
+from methods import BY_NAME, ELSEWHERE, METHODS, Method
+from outcomes import ABSENT, ALONE, CRASH, LOST, NOTHING, REFUSED, SILENT, UNEQUAL, UNTRUE, WORKS, Cell, Outcome
+from tiny import sigmas_of
+
+# A change by rounding alone is smaller than this share of the spread of the unguided result.
+ROUNDING = 1e-4
+
+# What the log says of every run that goes well.
+ANNOUNCEMENT = re.compile(r"sets the weight to|\(\d+ of \d+ steps\)|skipped [1-9]\d* of|steps make two passes")
+
+
+# ---- rows
+
+
+@functools.cache
+def schema(node: type):
+    return node.define_schema()
+
+
+def choices(method: Method) -> dict[str, str]:
+    """What is chosen from the node's lists."""
+    found = {}
+    for given in schema(method.node).inputs:
+        value = method.acting.get(given.id)
+        value = value.get(given.id) if isinstance(value, dict) else value
+        if "COMBO" in given.io_type.upper() and isinstance(value, str):
+            found[given.id] = value
+    return found
+
+
+@functools.cache
+def rows() -> dict[str, Method]:
+    """Every node in every one of its modes that the lists of methods hold, by the name that users see."""
+    named = {}
+    every = METHODS + ELSEWHERE
+    for method in every:
+        siblings = [choices(other) for other in every if other.node is method.node]
+        apart = [v for k, v in choices(method).items() if len({other.get(k) for other in siblings}) > 1]
+        named.setdefault(": ".join([schema(method.node).display_name, *([", ".join(apart)] if apart else [])]), method)
+    return dict(sorted(named.items(), key=lambda row: row[0].lower()))
+
+
+# ---- one run
+
+# What the log says of a neighbour that has no effect beside ours.
+THEIR_FATE = re.compile(r"replaces the|replaces it|another node sets the weight|time range does not reach")
+
+# What the log says of a method that has no effect anywhere in a run.
+DENIAL = re.compile(r"The node has no effect(:| at weight 1, where| under)")
+
+
+class Listener(logging.Handler):
+    """Keeps what the pack says."""
+
+    def __init__(self):
+        super().__init__(logging.INFO)
+        self.said = []
+
+    def emit(self, record):
+        self.said.append(record.getMessage())
+
+
+def heard(run: Callable) -> tuple[torch.Tensor, list[str]]:
+    """The result of a run, and what the pack logged of it."""
+    logger, listener = logging.getLogger("azimuth"), Listener()
+    before = logger.level, logger.propagate
+    logger.addHandler(listener)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    try:
+        return run(), listener.said
+    finally:
+        logger.removeHandler(listener)
+        logger.setLevel(before[0])
+        logger.propagate = before[1]
+
+
+def sampled(patched, family: Family, guider="KSampler", sampler="euler", positive=None, negative=None, **how):
+    """The result of a short run as one vector."""
+    conds = positive or family.text(1), negative or family.text(2)
+    make = functools.partial(GUIDERS[guider], family=family, positive=conds[0], negative=conds[1])
+    how = {"sampler": SAMPLERS[sampler], "sigmas": sigmas_of(patched, STEPS), "latent": family.nothing(), **how}
+    out = tiny.sample(patched, x=family.noise(), guider=make(patched), **how)
+    return torch.cat([part.flatten() for part in (out.unbind() if len(family.shapes) > 1 else [out])])
+
+
+def attempted(method: Method, run: Callable, sampler="euler") -> tuple[torch.Tensor | None, Outcome]:
+    """The result of a run with a method, if there is one, and an outcome that says only what was heard."""
+    try:
+        result, said = heard(run)
+    except Exception as error:
+        if isinstance(error, ValueError) and str(error).startswith(schema(method.node).display_name):
+            return None, Outcome(REFUSED, (told(method, str(error), sampler),))
+        return None, Outcome(CRASH, (repr(error),))
+    said = dict.fromkeys(told(method, sentence, sampler) for sentence in said if not ANNOUNCEMENT.search(sentence))
+    if not torch.isfinite(result).all():
+        return None, Outcome(CRASH, ("The result is not finite.", *said))
+    return result, Outcome(WORKS, tuple(said))
+
+
+def told(method: Method, sentence: str, sampler: str) -> str:
+    """A sentence without the names of the method's node and of the sampler, so that rows and columns share it."""
+    name = re.escape(schema(method.node).display_name)
+    sentence = re.sub(rf"{name}(?! sampler)", "the node", sentence)  # there are CFG++ samplers
+    function = sampler_function(sampler)
+    sentence = re.sub(rf"(?<!such as )(the sampler )?\b{function}\b", "this sampler", sentence)
+    return sentence[0].upper() + sentence[1:]
+
+
+def sampler_function(sampler: str) -> str:
+    """The name by which a sampler is known inside: that of uni_pc is unipc."""
+    made = SAMPLERS[sampler]
+    made = comfy.samplers.sampler_object(made) if isinstance(made, str) else made
+    return made.sampler_function.__name__.removeprefix("sample_")
+
+
+def differ(a: torch.Tensor, b: torch.Tensor) -> bool:
+    return bool((a - b).abs().max() > ROUNDING * b.std())
+
+
+def with_effect(outcome: Outcome) -> Outcome:
+    """What a run is that came out another than without the method: unless the log denies it, one that works."""
+    return Outcome(UNTRUE, outcome.sentences) if any(map(DENIAL.match, outcome.sentences)) else outcome
+
+
+def without_effect(outcome: Outcome) -> Outcome:
+    """What a run is that came out as without the method: explained, or silent."""
+    explained = [sentence for sentence in outcome.sentences if "no effect" in sentence or "skipped 0 of" in sentence]
+    return Outcome(NOTHING, tuple(explained)) if explained else Outcome(SILENT, outcome.sentences)
+
+
+# ---- a method in one place
+
+
+@functools.cache
+def plain(family: Family, guider="KSampler", sampler="euler"):
+    """The run without a method; None where this host has no such thing or cannot run it."""
+    try:
+        return sampled(family.build(), family, guider, sampler)
+    except Exception:
+        return None
+
+
+def alone(method: Method, family: Family, guider="KSampler", sampler="euler", twice=False) -> Outcome:
+    """A method against the run without it."""
+    without = plain(family, guider, sampler)
+    if without is None:
+        return Outcome(ABSENT)
+
+    def run():
+        return sampled(family.on(method, family.build()), family, guider, sampler)
+
+    result, outcome = attempted(method, run, sampler)
+    if result is None:
+        return outcome
+    if twice and not torch.equal(result, heard(run)[0]):
+        return Outcome(UNEQUAL)
+    return with_effect(outcome) if differ(result, without) else without_effect(outcome)
+
+
+def with_sampler(method: Method, family: Family, sampler: str) -> Outcome:
+    home = FAMILY["Flux dev"] if method in ELSEWHERE and family.name == "SD3" else family
+    return alone(method, home, "CFG Guider", sampler, twice=True)
+
+
+@functools.cache
+def with_neighbour_alone(neighbour: Neighbour):
+    family = FAMILY[neighbour.family]
+    try:
+        return sampled(neighbour.on(family.build()), family, "CFG Guider", **neighbour.how())
+    except Exception:
+        return None
+
+
+@functools.cache
+def with_method_alone(name: str, family: Family):
+    method = BY_NAME[name]
+    return attempted(method, lambda: sampled(family.on(method, family.build()), family, "CFG Guider"))[0]
+
+
+def with_neighbour(method: Method, neighbour: Neighbour) -> Outcome:
+    """A method beside something else: both have their effect, or the log says which has none."""
+    family, theirs = FAMILY[neighbour.family], with_neighbour_alone(neighbour)
+    if theirs is None:
+        return Outcome(ABSENT)
+    ours = with_method_alone(method.name, family)
+
+    def run():
+        patched = neighbour.beside(functools.partial(family.on, method), family.build())
+        return sampled(patched, family, "CFG Guider", **neighbour.how())
+
+    both, outcome = attempted(method, run)
+    if both is None:
+        return outcome
+    if not differ(both, theirs):
+        return without_effect(outcome)
+    if ours is not None and not differ(both, ours):
+        explained = any(map(THEIR_FATE.search, outcome.sentences))
+        return Outcome(ALONE if explained else LOST, outcome.sentences)
+    return with_effect(outcome)
+
+
+# ---- all of them
+
+
+def host_version() -> str:
+    return comfyui_version.__version__
+
+
+@functools.cache
+def tables() -> dict[str, dict[str, Callable[[Method], Outcome]]]:
+    """Every part of the record: its columns, each with how a method is observed there."""
+    found = {}
+    for guider in GUIDERS:
+        families = FAMILIES if guider == "KSampler" else ACROSS
+        found[guider] = {f.name: functools.partial(alone, family=f, guider=guider) for f in families}
+    for family in (FAMILY["SD 1.5"], FAMILY["SD3"]):
+        columns = {name: functools.partial(with_sampler, family=family, sampler=name) for name in SAMPLERS}
+        found[f"samplers, {family.prediction}"] = columns
+    found["neighbours"] = {n.name: functools.partial(with_neighbour, neighbour=n) for n in NEIGHBOURS}
+    return found
+
+
+def cells_of(row: str) -> list[Cell]:
+    return [Cell(table, row, column) for table, columns in tables().items() for column in columns]
+
+
+def observed(cell: Cell) -> Outcome:
+    return tables()[cell.table][cell.column](rows()[cell.row])

@@ -1,0 +1,271 @@
+"""What the methods are tried with: families of models, guiders, samplers, neighbours. A new one is a new row here."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import architectures
+import comfy.nested_tensor
+import comfy.sample
+import comfy_extras.nodes_perpneg as perpneg
+import node_helpers
+import torch
+from architectures import WIDTH
+from azimuth.nodes.cfgpp_sampler import CFGPPSampler
+from azimuth.nodes.rectified_cfgpp import RectifiedCFGPP
+from comfy_extras.nodes_model_advanced import RescaleCFG
+from comfy_extras.nodes_pag import PerturbedAttentionGuidance
+from comfy_extras.nodes_tcfg import TCFG
+from methods import BY_NAME, weaker
+from test_latents import windowed
+from test_negatives import HALF, control_net, lora
+from tiny import (
+    architecture,
+    custom,
+    model,
+    run_node,
+    tensor,
+    text,
+)
+
+CFG, STEPS = 5.0, 3
+
+# ---- families
+
+
+@dataclass(frozen=True)
+class Family:
+    """Models of one kind.
+
+    build       makes the MODEL
+    shapes      of one latent without its batch; a packed one has several parts
+    prediction  what the network predicts
+    blocks      some that the network has
+    width       of a token of text
+    cfg         of the sampler
+    """
+
+    name: str
+    build: Callable
+    shapes: tuple[tuple[int, ...], ...]
+    prediction: str
+    blocks: str = "0"
+    width: int = WIDTH
+    cfg: float = CFG
+
+    @property
+    def shape(self) -> str:
+        return " + ".join(f"(1, {', '.join(map(str, shape))})" for shape in self.shapes)
+
+    def noise(self):
+        return joined([tensor(i + 1, 1, *shape) for i, shape in enumerate(self.shapes)])
+
+    def nothing(self):
+        """The empty latent."""
+        return joined([torch.zeros(1, *shape) for shape in self.shapes])
+
+    def text(self, seed, **options):
+        return text(seed, width=self.width, **options)
+
+    def on(self, method, patched):
+        """A MODEL of this family with a method that acts."""
+        changes = {"negative": self.text(3)} if "negative" in method.acting else {}
+        if method.acting.get("blocks", "auto") != "auto":
+            changes["blocks"] = self.blocks
+        return method.on(patched, **changes)
+
+
+def joined(parts):
+    return comfy.nested_tensor.NestedTensor(parts) if len(parts) > 1 else parts[0]
+
+
+def made(build):
+    return functools.partial(architecture, build)
+
+
+def two_passes():
+    return BY_NAME["distilled_pair"].on(architecture(architectures.flux))
+
+
+PICTURE, LATENT = ((4, 8, 8),), ((16, 8, 8),)
+FAMILIES = (
+    Family("SD 1.5", model, PICTURE, "eps", "middle 0"),
+    Family("SD 2", made(architectures.sd2), PICTURE, "v", "middle 0"),
+    Family("SDXL", made(architectures.sdxl), PICTURE, "eps", "middle 0"),
+    Family("EDM", functools.partial(model, "edm"), PICTURE, "x0 (EDM)", "middle 0"),
+    Family("SD3", made(architectures.dit), LATENT, "flow"),
+    Family("Flux dev", made(architectures.flux), LATENT, "flow, distilled", cfg=1.0),
+    Family("Flux dev, two passes", two_passes, LATENT, "flow, distilled", cfg=1.0),
+    Family("Flux dev, cfg 5", made(architectures.flux), LATENT, "flow, distilled"),
+    Family("Flux schnell", made(architectures.schnell), LATENT, "flow, distilled", cfg=1.0),
+    Family("Chroma", made(architectures.chroma), LATENT, "flow"),
+    Family("Lumina 2", made(architectures.lumina), LATENT, "flow"),
+    Family("Qwen Image", made(architectures.qwen), ((16, 1, 8, 8),), "flow"),
+    Family("Wan", made(architectures.video), ((16, 3, 4, 4),), "flow"),
+    Family("Stable Audio", made(architectures.audio), ((64, 12),), "v", width=768),
+    Family("LTX-AV", made(architectures.packed), ((128, 2, 2, 2), (8, 4, 16)), "flow", width=128),
+)
+FAMILY = {family.name: family for family in FAMILIES}
+
+# Those with which every guider is tried: each kind of network, prediction and latent once.
+ACROSS = [FAMILY[name] for name in ("SD 1.5", "SD 2", "SD3", "Flux dev", "Wan", "Stable Audio", "LTX-AV")]
+
+# ---- guiders: from a MODEL, its family and two conditionings to something that samples
+
+
+@dataclass(frozen=True)
+class KSampler:
+    """The host's KSampler, in the form of a guider."""
+
+    model: object
+    positive: list
+    negative: list
+    cfg: float
+
+    def sample(self, noise, latent, sampler, sigmas, denoise_mask=None, **how):
+        steps, conds = len(sigmas) - 1, (self.positive, self.negative)
+        return comfy.sample.sample(
+            self.model, noise, steps, self.cfg, "euler", "simple", *conds, latent, noise_mask=denoise_mask, **how
+        )
+
+
+def ksampler(patched, family, positive, negative):
+    return KSampler(patched, positive, negative, family.cfg)
+
+
+def cfg_guider(patched, family, positive, negative):
+    return run_node(custom.CFGGuider, patched, positive, negative, family.cfg)
+
+
+# These are there for a pair of their own, and make it at cfg 1 too: they are tried at the usual cfg with every family.
+
+
+def dual(style, patched, family, positive, negative):
+    conds = positive, family.text(4), negative
+    return run_node(custom.DualCFGGuider, patched, *conds, CFG - 1.0, CFG, style)
+
+
+def perp_neg(patched, family, positive, negative):
+    return run_node(perpneg.PerpNegGuider, patched, positive, negative, family.text(7), CFG, 0.8)
+
+
+def dual_model(patched, family, positive, negative):
+    other = {"model_negative": weaker(patched), "negative": negative}
+    return run_node(custom.DualModelGuider, patched, positive, CFG, **other)
+
+
+def basic(patched, family, positive, negative):
+    return run_node(custom.BasicGuider, patched, positive)
+
+
+GUIDERS = {
+    "KSampler": ksampler,
+    "CFG Guider": cfg_guider,
+    "Dual CFG Guider": functools.partial(dual, "regular"),
+    "Dual CFG Guider (nested)": functools.partial(dual, "nested"),
+    "Perp-Neg Guider": perp_neg,
+    "Dual Model CFG Guider": dual_model,
+    "Basic Guider": basic,
+}
+
+# ---- samplers: the host's names, and our own SAMPLERs
+
+CFGPP = run_node(CFGPPSampler, "official", {"method": "DPM++ 2M"})
+CFGPP_2S = run_node(CFGPPSampler, "official", {"method": "DPM++ 2S ancestral", "eta": 1.0, "s_noise": 1.0})
+SAMPLERS = {
+    "CFG++ Sampler: DPM++ 2M": CFGPP,
+    "CFG++ Sampler: DPM++ 2S": CFGPP_2S,
+    "Rectified-CFG++ Sampler": run_node(RectifiedCFGPP, 4.0, 0.0, 0.5),
+} | {
+    name: name
+    for name in (
+        "euler",
+        "euler_ancestral",
+        "heun",
+        "dpmpp_2m",
+        "dpmpp_2s_ancestral",
+        "dpmpp_sde",
+        "res_multistep",
+        "uni_pc",
+        "euler_cfg_pp",
+        "dpmpp_2m_cfg_pp",
+        "lcm",
+    )
+}
+
+# ---- neighbours
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """Something else in the workflow.
+
+    on      puts a node of the host on the MODEL
+    how     what the run is sampled with besides
+    before  whether the node stands before ours in the wiring
+    """
+
+    name: str
+    on: Callable = lambda patched: patched
+    how: Callable[[], dict] = dict
+    family: str = "SD 1.5"
+    before: bool = True
+
+    def beside(self, ours: Callable, patched):
+        return ours(self.on(patched)) if self.before else self.on(ours(patched))
+
+
+def controlled():
+    control = control_net().set_cond_hint(tensor(8, 1, 3, 64, 64), 0.3)
+    both = {"control": control, "control_apply_to_uncond": False}
+    return {
+        role: node_helpers.conditioning_set_values(text(seed), both)
+        for role, seed in (("positive", 1), ("negative", 2))
+    }
+
+
+def repainted():
+    mask = torch.zeros(1, 1, 8, 8)
+    mask[..., :4] = 1.0
+    return {"mask": mask, "latent": tensor(9, 1, 4, 8, 8)}
+
+
+def masks():
+    return {"positive": [*text(1, mask=HALF), *text(5, mask=1 - HALF)]}
+
+
+def areas():
+    return {"positive": [*text(1), *text(5, area=(4, 4, 2, 2))]}
+
+
+def prompts_in_turn():
+    return {"positive": [*text(1, start_percent=0.0, end_percent=0.5), *text(5, start_percent=0.5, end_percent=1.0)]}
+
+
+def a_negative_that_ends():
+    return {"negative": text(2, start_percent=0.0, end_percent=0.3)}
+
+
+def hooked():
+    return {"positive": text(1, hooks=lora())}
+
+
+def in_either_order(name, on, family="SD 1.5"):
+    """A node of the host before ours and after ours."""
+    return [Neighbour(f"{name}, {place} ours", on, dict, family, place == "before") for place in ("before", "after")]
+
+
+NEIGHBOURS = (
+    Neighbour("ControlNet", how=controlled),
+    Neighbour("masks", how=masks),
+    Neighbour("an area", how=areas),
+    Neighbour("prompts in turn", how=prompts_in_turn),
+    Neighbour("a negative that ends", how=a_negative_that_ends),
+    Neighbour("LoRA hook", how=hooked),
+    Neighbour("inpainting", how=repainted),
+    *in_either_order("RescaleCFG", lambda patched: RescaleCFG().patch(patched, 0.7)[0]),
+    *in_either_order("TCFG", lambda patched: run_node(TCFG, patched)),
+    *in_either_order("PAG", lambda patched: run_node(PerturbedAttentionGuidance, patched, 2.0)),
+    *in_either_order("CFG Override", lambda patched: run_node(custom.CFGOverride, patched, 3.0, 0.0, 0.6)),
+    *in_either_order("context windows", lambda patched: windowed(patched, length=2, overlap=1), "Wan"),
+)

@@ -1,0 +1,34 @@
+"""What only the younger of the supported hosts have. A test calls `need` where it uses such a thing.
+
+The version decides, not what is found: a host that should have it and has not fails, and the newest skips nothing.
+test_features.py holds the table against the host.
+"""
+
+import re
+
+import comfy_extras.nodes_custom_sampler as custom
+import comfyui_version
+import pytest
+from azimuth.nodes import host
+
+VERSION = comfyui_version.__version__
+
+UNET_BLOCKS = "patch for the blocks of a UNet"
+FEATURES = {  # the first host of dev.py's that has it, and whether this one does
+    UNET_BLOCKS: ("0.20.1", host.skips_unet_blocks),
+    "Dual Model CFG Guider": ("0.24.0", lambda: hasattr(custom, "DualModelGuider")),
+}
+
+
+def number(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
+
+
+def due(feature: str, version: str = VERSION) -> bool:
+    """Whether a host of this version should have it."""
+    return number(version) >= number(FEATURES[feature][0])
+
+
+def need(feature: str) -> None:
+    if not due(feature):
+        pytest.skip(f"ComfyUI {VERSION} has no {feature}; {FEATURES[feature][0]} has")
