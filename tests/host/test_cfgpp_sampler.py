@@ -262,7 +262,7 @@ def test_the_callback_is_told_what_the_hosts_samplers_tell(method):
         function = sampler.sampler_function
 
         def watched(*args, callback=None, function=function, steps=steps, **more):
-            return function(*args, callback=lambda step: (steps.append(step), callback(step)), **more)
+            return function(*args, callback=lambda step: (steps.append(step), callback and callback(step)), **more)
 
         sampler.sampler_function = watched
         sample(model(), cfg=LAM, sampler=sampler)

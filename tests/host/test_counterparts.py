@@ -10,7 +10,6 @@ from architectures import dit
 from azimuth import guidance
 from comfy_extras.nodes_apg import APG
 from comfy_extras.nodes_cfg import CFGNorm
-from comfy_extras.nodes_custom_sampler import CFGOverride
 from comfy_extras.nodes_fresca import FreSca
 from comfy_extras.nodes_lumina2 import RenormCFG
 from comfy_extras.nodes_model_advanced import RescaleCFG
@@ -21,12 +20,14 @@ from comfy_extras.nodes_sd3 import SkipLayerGuidanceSD3
 from comfy_extras.nodes_slg import SkipLayerGuidanceDiT
 from comfy_extras.nodes_tcfg import TCFG
 from comfy_extras.nodes_video_model import VideoLinearCFGGuidance, VideoTriangleCFGGuidance
+from features import FRESCA, PRE_CFG, need
 from methods import BY_NAME, stack
 from test_latents import RANKS, setting
 from tiny import (
     EMPTY,
     alone,
     architecture,
+    custom,
     distance,
     dual,
     model,
@@ -209,6 +210,8 @@ def test_departure_a_share_of_nyquist_acts_on_latents_that_the_hosts_box_of_line
 
 @RANKS
 def test_departure_on_the_border_of_the_hosts_box_the_gain_is_the_mean_of_both(kind):
+    if kind != "image, 4-D":
+        need(FRESCA)
     net, how = setting(kind)
     how["sigma"] = 0.6
     c, u, _ = pair_of(net, **how)
@@ -296,8 +299,9 @@ def test_a_weight_for_each_sample_is_the_hosts_weight_for_each_frame(node, scale
 @pytest.mark.parametrize("override", [1.0, 3.0])
 @pytest.mark.parametrize("kind", ["eps", "flow"])
 def test_a_schedule_is_the_hosts_override(kind, override):
+    need("CFG Override")
     net = model(kind)
-    theirs = run_node(CFGOverride, net, override, 0.3, 0.6)
+    theirs = run_node(custom.CFGOverride, net, override, 0.3, 0.6)
     sampling = net.get_model_object("model_sampling")
     high, low = (sampling.percent_to_sigma(percent) for percent in (0.3, 0.6))
     weights = [override if low <= sigma <= high else W for sigma in sigmas_of(net)[:-1].tolist()]
@@ -322,6 +326,7 @@ def test_departure_outside_its_window_the_hosts_renorm_cfg_pays_for_a_negative_t
 @pytest.mark.parametrize("strength", [1.0, 0.4])
 def test_energy_preserved_pixel_by_pixel_is_the_hosts_cfg_norm_before_the_combination(strength):
     """A latent of one pixel is a sample of its own."""
+    need(PRE_CFG)
     how = {"x": noise() * 3.0, "sigma": 3.0}
     c, u, x = pair_of(model(), **how)
     c, u, x = (t.flatten(2).permute(2, 1, 0)[..., None] for t in (c, u, x))

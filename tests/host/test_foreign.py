@@ -14,6 +14,7 @@ from comfy_extras.nodes_model_advanced import RescaleCFG
 from comfy_extras.nodes_pag import PerturbedAttentionGuidance
 from comfy_extras.nodes_slg import SkipLayerGuidanceDiT, SkipLayerGuidanceDiTSimple
 from comfy_extras.nodes_tcfg import TCFG
+from features import need
 from methods import BY_NAME, METHODS, stack
 from tiny import (
     alone,
@@ -85,6 +86,7 @@ def test_a_schedule_is_what_foreign_functions_see(foreign):
 
 
 def overriding(patched, cfg=3.0, end=1.0):
+    need("CFG Override")
     return custom.CFGOverride.execute(patched, cfg, 0.0, end).args[0]
 
 
