@@ -113,7 +113,7 @@ def attempted(method: Method, run: Callable, sampler="euler") -> tuple[torch.Ten
 def told(method: Method, sentence: str, sampler: str) -> str:
     """A sentence without the names of the method's node and of the sampler, so that rows and columns share it."""
     name = re.escape(schema(method.node).display_name)
-    sentence = re.sub(rf"{name}(?! sampler)", "the node", sentence)  # there are CFG++ samplers
+    sentence = re.sub(rf"(?<![\w-]){name}(?! [sS]ampler)", "the node", sentence)  # there are CFG++ samplers
     function = sampler_function(sampler)
     sentence = re.sub(rf"(?<!such as )(the sampler )?\b{function}\b", "this sampler", sentence)
     return sentence[0].upper() + sentence[1:]
