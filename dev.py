@@ -332,7 +332,9 @@ def make_environment(place):
     if place.base:
         # Python and pip see what lies there, after the environment's own, and pip replaces nothing in it.
         beneath = place._replace(environment=place.base, base=None).packages
-        (place.packages / "beneath.pth").write_text(f"{beneath}\n", encoding="utf-8")
+        # Relative, and so plain ASCII: before Python 3.13 this file is read in the locale's encoding.
+        relative = os.path.relpath(beneath, place.packages)
+        (place.packages / "beneath.pth").write_text(f"{relative}\n", encoding="ascii")
 
 
 def install_packages(place):

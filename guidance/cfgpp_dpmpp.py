@@ -107,6 +107,8 @@ def renoise(
     (a'/a_down) x + sqrt(s'^2 - (s_down a'/a_down)^2) s_noise noise: the clean part of x keeps its share, and its noise
     has the variance of the level.
     """
+    if sigma_down == sigma_next:  # also t = 1, where there is no signal to keep
+        return x
     grown = _SIGNAL[kind](sigma_next) / _SIGNAL[kind](sigma_down)
     fresh = math.sqrt(max(sigma_next**2 - (sigma_down * grown) ** 2, 0.0)) * s_noise
     return torch.mul(wide(x), grown).add_(noise, alpha=fresh).to(x.dtype)

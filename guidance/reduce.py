@@ -146,7 +146,7 @@ def square(t: Tensor) -> Tensor:
     if t.numel() < 1 << 17 or t.numel() % _BLOCK:
         return total(t * t)
     # Quicker where values are many. One long float32 accumulation is 1e-4 off on a video latent; that of blocks is not.
-    blocks = t.view(*(1,) * (t.ndim - 2), -1, _BLOCK)
+    blocks = t.reshape(*(1,) * (t.ndim - 2), -1, _BLOCK)
     return total(torch.linalg.vector_norm(blocks, dim=-1, keepdim=True).square_())
 
 

@@ -95,7 +95,7 @@ class Beside:
         if other is None:
             raise Unfit("the prompt or its negative holds no text")
         both, gaps = side_by_side(context, other)
-        looks = Looks(second.guide, rows, gaps)
+        looks = Looks(second.guide, rows, gaps, both.shape[1])
         options = {**options, OVERRIDE: functools.partial(looks.override, options.get(OVERRIDE))}
         joined = {name: kwargs[name] for name in self.along if kwargs.get(name) is not None}
         kwargs = {**kwargs, **{name: torch.cat((own, rows.of(own))) for name, own in joined.items()}}
@@ -106,17 +106,19 @@ class Beside:
 class Looks:
     """The cross-attentions of one call. They are known by their keys, of which there are more rows than of queries."""
 
-    def __init__(self, guide: Callable, rows: Rows, gaps: tuple[int, int]):
+    def __init__(self, guide: Callable, rows: Rows, gaps: tuple[int, int], longest: int):
         self.guide = guide
         self.rows = rows
         self.gaps = self.now = gaps
+        self.longest = longest
 
     def override(self, before, attention, q, k, v, heads, *rest, **how) -> Tensor:
         run = attending(before, attention, heads, rest, how)
         return run(q, k, v) if len(k) == len(q) else self.guided(run, run, q, k, v)
 
     def guided(self, run: Callable, run_other: Callable, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        (k, other_k), (v, other_v) = self.split(k, len(q), self.now), self.split(v, len(q), self.now)
+        gaps = self.now if k.shape[-2] == self.longest else (0, 0)  # a picture read beside the text has none
+        (k, other_k), (v, other_v) = self.split(k, len(q), gaps), self.split(v, len(q), gaps)
         z = run(q, k, v)
         return self.rows.put(z, self.guide(self.rows.of(z), run_other(self.rows.of(q), other_k, other_v)))
 
@@ -157,6 +159,7 @@ class Looks:
             n, own, own_value = patch(n, own, own_value, extra)
             guided, other, other_value = patch(guided, other, other_value, of_guided)
         context, self.now = side_by_side(own, other)
+        self.longest = context.shape[1]
         return n, context, side_by_side(own_value, other_value)[0]
 
 

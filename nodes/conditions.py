@@ -56,6 +56,12 @@ def as_another(cond: dict) -> dict:
     return {**cond, "uuid": uuid.uuid5(cond["uuid"], "azimuth")}
 
 
+def told_apart(positive: list[dict], conds: list[dict]) -> list[dict]:
+    """The host copies areas from one list to the others, id and all: these, with ids that none of the positive has."""
+    ids = {cond["uuid"] for cond in positive}
+    return [as_another(cond) if cond["uuid"] in ids else cond for cond in conds]
+
+
 def no_guidance_embedding(model, positive: list[dict]) -> str:
     """Why another number for the guidance embedding would do nothing; empty if it does something.
 

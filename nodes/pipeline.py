@@ -149,7 +149,18 @@ def sampler_sample(executor, guider, sigmas, extra_args, callback, noise, latent
         branches.process_branches(guider, this, noise, latent_image, denoise_mask, seed)
         second_model.begin(guider, this, noise, latent_image, denoise_mask, seed)
         second_text.process_texts(guider, this, noise, latent_image, denoise_mask, seed)
+        tell_apart(guider, this)
     return executor(guider, sigmas, extra_args, callback, noise, latent_image, denoise_mask, *args)
+
+
+def tell_apart(guider, this: run.Run) -> None:
+    """Let a conditioning be known by its id, whichever list it is in."""
+    own = guider.conds.get("positive", [])
+    guider.conds = {
+        key: conds if key == "positive" else conditions.told_apart(own, conds) for key, conds in guider.conds.items()
+    }
+    for branch in this.branches:
+        branch.conds = conditions.told_apart(own, branch.conds)
 
 
 # ---- the step

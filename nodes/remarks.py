@@ -157,5 +157,5 @@ def report_skipped(this: run.Run) -> None:
 
 def name_other_weight(this: run.Run, before: float, scale: float) -> None:
     """Say what becomes of a weight that another node, wired before ours, gave this step (the host's CFG Override)."""
-    if before != this.before:
+    if before != this.before and not this.sets_weight:
         this.say_weight_of_another_node(this.of(stages.Weight)[-1:] if scale != before else [])

@@ -23,7 +23,7 @@ def kind_of(model) -> str:
 
 
 def levels_of(node: str, sigmas: Tensor, kind: str) -> list[float]:
-    """The sigmas of a run as numbers. Raises ValueError where they rise, which these samplers cannot follow."""
+    """The sigmas of a run as numbers. Raises ValueError where they rise or go on after 0."""
     levels = sigmas.tolist()
     for here, there in zip(levels[:-1], levels[1:], strict=True):
         if there > here:
@@ -31,6 +31,8 @@ def levels_of(node: str, sigmas: Tensor, kind: str) -> list[float]:
                 f"{node}: the sigmas rise from {here:g} to {there:g}; for unsampling use the sampler euler, with the "
                 f"CFG++ node if it is to be CFG++."
             )
+        if here == 0.0:
+            raise ValueError(f"{node}: the sigmas go on after 0; remove the steps behind the first 0.")
     # The shift of a flow schedule may round its 1 upwards.
     return [min(level, 1.0) for level in levels] if kind == "flow" else levels
 
@@ -87,9 +89,9 @@ class Predictor:
             return Prediction(guided, guided, None)
         own = "empty_cond" if "empty_cond" in args else "uncond"
         cond = self._inpainted(args["cond_denoised"], args["sigma"])
-        if not args[own]:
+        if args[own] is None:
             return Prediction(guided, cond, None)
-        if not branches.in_time(args[own], sigma):  # the host has guided away from zeros
+        if not branches.in_time(args[own], sigma):  # or there is none: the host has guided away from zeros
             return Prediction(cond, cond, None)
         return Prediction(guided, cond, self._inpainted(args[f"{own}_denoised"], args["sigma"]), args["cond_scale"])
 

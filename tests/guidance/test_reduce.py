@@ -75,3 +75,11 @@ def test_what_is_too_small_to_divide_by_becomes_1():
     assert [reduce.safe(value) for value in (0.0, 1e-40, 2.0)] == [1.0, 1.0, 2.0]
     assert reduce.safe(torch.tensor([0.0, 1e-40, 2.0])).tolist() == [1.0, 1.0, 2.0]
     assert reduce.safe(torch.tensor([0.0, 1e-40], dtype=torch.float64)).tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("shape", [(2, 16, 128, 128), (2, 128, 16, 128)], ids=str)
+def test_a_latent_that_is_not_contiguous_is_reduced_as_its_copy(shape):
+    t = torch.randn(shape, generator=torch.Generator().manual_seed(0)).transpose(1, -1)
+    assert not t.is_contiguous()
+    for f in (reduce.norm, reduce.spread):
+        assert torch.allclose(f(t), f(t.contiguous()), rtol=1e-5)

@@ -447,3 +447,37 @@ def test_the_two_passes_of_a_distilled_model_are_a_pair_under_the_basic_guider(s
     expected = sample(patched, sampler=literal("flow", "2M"), **how)
     assert distance(sample(patched, sampler=ours("2M"), **how), expected) < EXACT
     assert not any("plain DPM++" in sentence for sentence in said())
+
+
+def without_a_negative(cfg):
+    """A CFG Guider that somebody has given an empty list; the host then contrasts zeros."""
+
+    def make(patched):
+        guider = comfy.samplers.CFGGuider(patched)
+        guider.set_conds(text(1), [])
+        guider.set_cfg(cfg)
+        return guider
+
+    return make
+
+
+def test_with_an_empty_negative_it_takes_plain_steps():
+    plain = sample(model(), make=without_a_negative(1.0), sampler="dpmpp_2m")
+    assert distance(sample(model(), make=without_a_negative(LAM), sampler=ours("2M")), plain) < EXACT
+
+
+@every_method
+def test_steps_behind_the_first_zero_are_refused(method):
+    with pytest.raises(ValueError, match="the sigmas go on after 0; remove the steps"):
+        sample(model(), cfg=LAM, sampler=ours(method), sigmas=torch.tensor([3.0, 1.0, 0.0, 0.0]))
+
+
+@every_method
+def test_a_flow_that_begins_with_two_steps_at_1_is_one_that_begins_with_one(method):
+    """The noise of a step without length is left as it is."""
+    levels = [1.0, 0.7, 0.3, 0.0]
+    options = {"eta": 0.0} if method == "2S" else {}
+    lists = torch.tensor(levels), torch.tensor([1.0, *levels])
+    once, twice = (sample(model("flow"), cfg=LAM, sampler=ours(method, **options), sigmas=sigmas) for sigmas in lists)
+    assert distance(twice, once) < EXACT
+    assert sample(model("flow"), cfg=LAM, sampler=ours(method), sigmas=lists[1]).isfinite().all()

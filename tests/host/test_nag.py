@@ -235,6 +235,9 @@ def test_the_picture_that_a_wan_model_reads_beside_its_text_is_left_as_it_is(mon
     patched.set_model_unet_function_wrapper(with_picture)
     free = predict(patched, **net.at())
     assert distance(predict(on(net, patched, negative=net.text(1)), **net.at()), free) < 1e-5
+    [[prompt, options]] = net.text(1)
+    twice = [[prompt.repeat(1, 2, 1), options]]
+    assert distance(predict(on(net, patched, negative=twice), **net.at()), free) < 1e-4
     got = predict(on(net, patched), **net.at())
     assert distance(got, free) > 1e-3
     own = called_with(net, net.text(1))

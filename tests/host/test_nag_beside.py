@@ -185,6 +185,19 @@ def test_a_prompt_with_an_area_is_guided_there():
     assert distance(seen[..., :1], (c[..., :1] + inside[..., :1]) / 2) < EXACT
 
 
+@pytest.mark.parametrize("side", ["positive", "negative"])
+def test_an_area_on_either_side_leaves_the_negative_as_it_is(side):
+    """The host evaluates an area of one list for the other too, under one id."""
+    prompts = UNET.text(1 if side == "positive" else 2) + UNET.text(4, area=(8, 4, 0, 0))
+    seen = []
+    for patched in (UNET.get(), on(UNET)):
+        predict(watch(patched, seen), **UNET.at(**{"cfg": 5.0, side: prompts}))
+    plain, ours = seen
+    assert distance(ours["uncond_denoised"], plain["uncond_denoised"]) < EXACT
+    for part in (slice(0, 4), slice(4, 8)):
+        assert distance(ours["cond_denoised"][..., part], plain["cond_denoised"][..., part]) > 1e-3
+
+
 def test_context_windows_cut_the_video_and_not_the_text():
     x = tensor(5, 1, 16, 8, 4, 4)
     for patched in (windowed(on(WAN)), on(WAN, windowed(WAN.get()))):

@@ -334,3 +334,8 @@ def test_a_negative_whose_time_range_has_ended_corrects_nothing():
     late = sigmas[sigmas < sampling.percent_to_sigma(0.3)]
     latent = sample(model("flow"), negative=timed, sampler=ours(), sigmas=late)
     assert distance(latent, sample(model("flow"), cfg=1.0, sampler="euler", sigmas=late)) < EXACT
+
+
+def test_its_own_weights_are_not_taken_for_another_nodes(said):
+    sample(BY_NAME["adg"].on(model("flow")), cfg=5.0, sampler=ours())
+    assert not any("another node sets the weight" in sentence for sentence in said())
