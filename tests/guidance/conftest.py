@@ -13,6 +13,8 @@ ROOT = HERE.parent.parent
 
 
 def load(name: str, path: Path) -> None:
+    if name in sys.modules:
+        return
     spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
