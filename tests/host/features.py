@@ -11,6 +11,7 @@ import comfy_extras.nodes_custom_sampler as custom
 import comfyui_version
 import pytest
 from azimuth.nodes import host
+from comfy.ldm.lightricks.model import CrossAttention
 from comfy_extras.nodes_cfg import CFGNorm
 from comfy_extras.nodes_fresca import Fourier_filter
 
@@ -19,11 +20,13 @@ VERSION = comfyui_version.__version__
 UNET_BLOCKS = "patch for the blocks of a UNet"
 PRE_CFG = "CFGNorm before the combination"
 FRESCA = "FreSca for other latents than pictures"
+LTX_ATTENTION = "one function for every attention of LTX"
 FEATURES = {  # the first host of dev.py's that has it, and whether this one does
     UNET_BLOCKS: ("0.20.1", host.skips_unet_blocks),
     "Dual Model CFG Guider": ("0.24.0", lambda: hasattr(custom, "DualModelGuider")),
     "CFG Override": ("0.24.0", lambda: hasattr(custom, "CFGOverride")),
     PRE_CFG: ("0.24.0", lambda: "pre_cfg" in inspect.signature(CFGNorm.execute).parameters),
+    LTX_ATTENTION: ("0.24.0", lambda: "optimized_attention_masked" not in inspect.getsource(CrossAttention)),
     FRESCA: ("0.30.0", lambda: "range(2)" in inspect.getsource(Fourier_filter)),
 }
 

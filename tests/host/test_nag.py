@@ -29,6 +29,7 @@ from architectures import (
     video_from_picture,
     z_image,
 )
+from features import LTX_ATTENTION, due
 from methods import BY_NAME
 from tiny import (
     architecture,
@@ -86,7 +87,9 @@ LUMINA = Net("Lumina 2", built(lumina), PICTURE, comfy.ldm.lumina.model, 16, **M
 Z_IMAGE = Net("Z-Image", built(z_image), PICTURE, comfy.ldm.lumina.model, 16, step=4, **MASKED)
 QWEN = Net("Qwen-Image", built(qwen), tensor(12, 1, 16, 1, 8, 8), comfy.ldm.qwen_image.model, 16, **MASKED)
 HUNYUAN = Net("HunyuanVideo", built(hunyuan), VIDEO, comfy.ldm.flux.math, 12)
-LTX = Net("LTX", built(ltx), tensor(15, 1, 128, 2, 3, 3), comfy.ldm.modules.attention, masked=True)
+# Before 0.24 ComfyUI calls another function where a text is masked.
+ATTENTION = {} if due(LTX_ATTENTION) else MASKED
+LTX = Net("LTX", built(ltx), tensor(15, 1, 128, 2, 3, 3), comfy.ldm.modules.attention, masked=True, **ATTENTION)
 NETS = [
     UNET,
     FLUX,

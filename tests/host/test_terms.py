@@ -630,7 +630,7 @@ def unet_without_a_middle():
 
 CANNOT = {
     "auto": (unet_without_a_middle, pag, {}, "no block middle 0; it has input 1"),
-    "too high": (model, slg, {"blocks": "7-9"}, "no block 7-9; it has input 1"),
+    "too high": (model, pag, {"blocks": "7-9"}, "no block 7-9; it has input 1"),
     "of a transformer": (
         functools.partial(architecture, dit),
         seg,
