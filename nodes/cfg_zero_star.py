@@ -7,7 +7,6 @@ from comfy_api.latest import io
 
 from ..guidance import Constant, cfg_zero_star, select_per_sample
 from . import inputs, pipeline
-from .cfgpp import is_cfgpp
 from .run import SIGMA_TOLERANCE
 from .stages import Combine
 
@@ -30,7 +29,7 @@ def combine(zero_steps, m):
 def stands_still(run) -> bool:
     """Whether x as the prediction leaves the latent of this sampler where it is."""
     noisy = any(part in run.sampler_name for part in NOISY) and run.sampler_options.get("eta", 1.0) != 0.0
-    return not (noisy or is_cfgpp(run.sampler_name) or run.sampler_options.get("s_churn", 0.0))
+    return not (noisy or run.is_cfgpp or run.sampler_options.get("s_churn", 0.0))
 
 
 def say_where_zero_init_fails(run) -> None:

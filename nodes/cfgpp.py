@@ -14,17 +14,13 @@ NAME = "CFG++"
 EXACT = ("euler", "euler_ancestral")
 
 
-def is_cfgpp(name: str) -> bool:
-    return name.endswith("_cfg_pp")
-
-
 def is_exact(run) -> bool:
     return run.sampler_name in EXACT and not run.sampler_options.get("s_churn", 0.0)
 
 
 def step_weight(limit, run, step, lam, scale):
     """The CFG weight that makes this step a CFG++ step; lambda itself for samplers that are CFG++ already."""
-    if is_cfgpp(run.sampler_name):
+    if run.is_cfgpp:
         return lam
     sigma_next = step.sigma_next
     if run.sampler_name == "euler_ancestral":
@@ -34,7 +30,7 @@ def step_weight(limit, run, step, lam, scale):
 
 
 def say_where_not_exact(run) -> None:
-    if is_cfgpp(run.sampler_name):
+    if run.is_cfgpp:
         run.say(f"{NAME}: {run.sampler_name} is a CFG++ sampler already; its cfg is set to lambda.")
     elif not is_exact(run):
         run.say(

@@ -64,9 +64,14 @@ def warn_without_prediction(args: dict, this: run.Run) -> None:
             )
 
 
+def baseline_of(args: dict) -> str:
+    """What a post-CFG function is told that the positive is contrasted with, by its name in the arguments."""
+    return "empty_cond" if "empty_cond" in args else "uncond"
+
+
 def moment_of(args: dict, this: run.Run) -> Moment:
     """The step as rules see it; `uncond` is None if it made no negative pass (the host then hands over zeros)."""
-    own = "empty_cond" if "empty_cond" in args else "uncond"
+    own = baseline_of(args)
     alone = args[own] is None or this.guider.weight is None or this.baseline_missing
     return Moment(
         cond=args["cond_denoised"],

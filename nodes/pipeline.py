@@ -257,7 +257,7 @@ def skips(guider, this: run.Run, scale: float, model_options: dict) -> bool:
     keeper = guiders.keeper_of_the_pass(guider, this.guider, model_options)
     this.keeps_pass = keeper is not None
     if this.keeps_pass:
-        keeper = this.sampler_name if this.sampler_name.endswith("_cfg_pp") else keeper
+        keeper = this.sampler_name if this.is_cfgpp else keeper
         this.say(
             f"{stage.node} has no effect: {keeper} wants the negative's prediction at every step; do without one of "
             f"the two.",

@@ -106,7 +106,7 @@ def would_skip(this: run.Run) -> list[stages.Skip]:
 def warn_at_weight_1(guider, this: run.Run, scales: list[float]) -> None:
     wants = functools.partial(guiders.wants_negative_pass, guider, this.guider, model_options=guider.model_options)
     if not this.pair and all(scale == 1.0 for scale in scales):
-        made = this.sampler_name.endswith("_cfg_pp") or any(map(wants, scales))
+        made = this.is_cfgpp or any(map(wants, scales))
         why = "where the positive is all that counts" if made else "where no negative pass is made"
         for stage in would_skip(this) + (weighing(this) if made else this.of(stages.Reuse) + contrasting(this)):
             this.say(f"{stage.node} has no effect at weight 1, {why}; raise the sampler's cfg.", logging.WARNING)

@@ -233,6 +233,11 @@ class Run:
         return getattr(function, "__name__", type(self.sampler).__name__).removeprefix("sample_")
 
     @property
+    def is_cfgpp(self) -> bool:
+        """Whether the sampler is a CFG++ one, of the host's or of ours."""
+        return self.sampler_name.endswith("_cfg_pp")
+
+    @property
     def sets_weight(self) -> bool:
         """Whether the sampler sets the guider's weight itself, from call to call."""
         return self.sampler_name in SETS_WEIGHT

@@ -13,6 +13,7 @@ import comfy.model_patcher
 from torch import Tensor
 
 from . import branches, guiders, pipeline, run
+from .guided import baseline_of
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +88,7 @@ class Predictor:
         args, self.seen = self.seen, None
         if args is None:  # a guider that skips its post-CFG functions together with the negative
             return Prediction(guided, guided, None)
-        own = "empty_cond" if "empty_cond" in args else "uncond"
+        own = baseline_of(args)
         cond = self._inpainted(args["cond_denoised"], args["sigma"])
         if args[own] is None:
             return Prediction(guided, cond, None)

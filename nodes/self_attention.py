@@ -6,7 +6,7 @@ import functools
 from comfy_api.latest import io
 
 from ..guidance import attention_mass, blurred_where_attended, with_same_noise
-from . import blocks, inputs, pipeline, weak
+from . import blocks, guided, inputs, pipeline, weak
 from .stages import Unfit
 
 NAME = "Self-Attention Guidance (SAG)"
@@ -51,7 +51,7 @@ def base_of(args, this, moment) -> str:
     """What is degraded: the paper's unconditional prediction, or the positive's where this model makes no other."""
     if moment.uncond is None or not this.guider.one_model:
         return "cond"
-    return "empty_cond" if "empty_cond" in args else "uncond"
+    return guided.baseline_of(args)
 
 
 def seen(found, conds, x):
