@@ -22,6 +22,7 @@ from torch import Tensor
 
 from .cfg import cfg
 from .pieces import in_pieces, picture
+from .reduce import add_
 
 
 def fdg(cond: Tensor, uncond: Tensor, *, scale: float | Tensor, gains: Sequence[float] = (1.0, 0.5)) -> Tensor:
@@ -31,36 +32,46 @@ def fdg(cond: Tensor, uncond: Tensor, *, scale: float | Tensor, gains: Sequence[
         return cfg(cond, uncond, scale=scale * finest)
 
     def guided(w: float | Tensor, c: Tensor, u: Tensor) -> Tensor:
-        return _coarser(c - u, gains).mul_(w).add_(cfg(c, u, scale=w * finest))
+        coarser = _coarser(_smaller(c - u), gains, c.shape[-2:])
+        return add_(cfg(c, u, scale=w * finest), coarser, w)
 
     return in_pieces(guided, scale, cond, uncond, shape=picture(cond))
 
 
-def _coarser(t: Tensor, gains: Sequence[float]) -> Tensor:
-    """What the gains after the first add to g_0 t."""
-    smaller = _halved(_halved(t, -1), -2)
+def _coarser(smaller: Tensor, gains: Sequence[float], shape: Sequence[int]) -> Tensor:
+    """What the gains after the first add to g_0 times a band of this shape, from the next one."""
     rest = smaller * (gains[1] - gains[0])
     if len(gains) > 2:
-        rest += _coarser(smaller, gains[1:])
-    return _doubled(_doubled(rest, -2, t.shape[-2]), -1, t.shape[-1])
+        rest += _coarser(_smaller(smaller), gains[1:], smaller.shape[-2:])
+    return _doubled(_doubled(rest, -2, shape[-2]), -1, shape[-1])
+
+
+def _smaller(t: Tensor) -> Tensor:
+    return _halved(_halved(t, -1), -2)
 
 
 def _halved(t: Tensor, dim: int) -> Tensor:
     # A binomial blur is a chain of means of neighbours; on an even side one more centres the value on two.
-    blurred = _means(t, dim, 4 + (t.shape[dim] + 1) % 2)
+    means = 4 + (t.shape[dim] + 1) % 2
+    blurred = _means(_with_edges(t, dim, means // 2), dim, means)
     return blurred[..., ::2] if dim == -1 else blurred[..., ::2, :]
 
 
 def _doubled(t: Tensor, dim: int, size: int) -> Tensor:
-    # Each value twice and then two means (even side) or one (odd side) is linear interpolation.
-    return _means(t.repeat_interleave(2, dim), dim, 6 - size % 2)
+    # Each value twice and then two means (even side) or one (odd side) is linear interpolation; four are the blur.
+    means = 6 - size % 2
+    twice = _with_edges(t, dim, (means + 2) // 4).repeat_interleave(2, dim)
+    return _means(twice.narrow(dim, (means + 1) % 2, size + means), dim, means)
+
+
+def _with_edges(t: Tensor, dim: int, times: int) -> Tensor:
+    """The first and the last value repeated so many times more."""
+    first, last = t.narrow(dim, 0, 1), t.narrow(dim, t.shape[dim] - 1, 1)
+    return torch.cat([first] * times + [t] + [last] * times, dim)
 
 
 def _means(t: Tensor, dim: int, times: int) -> Tensor:
-    """Means of neighbours, several times, with repeated edges: an even number keeps the size, an odd one takes 1."""
-    first, last = t.narrow(dim, 0, 1), t.narrow(dim, t.shape[dim] - 1, 1)
-    edge = times // 2
-    t = torch.cat([first] * edge + [t] + [last] * edge, dim)
+    """Means of neighbours, several times; each makes one value less."""
     for _ in range(times):
         between = t.shape[dim] - 1
         t = t.narrow(dim, 0, between) + t.narrow(dim, 1, between)

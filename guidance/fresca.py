@@ -18,7 +18,7 @@ from torch import Tensor
 
 from .cfg import cfg
 from .pieces import in_pieces, picture
-from .reduce import wide_dtype
+from .reduce import add_, wide_dtype
 
 
 def fresca(
@@ -33,11 +33,11 @@ def fresca(
     """D_u + w F(D_c - D_u), in the dtype of `cond`."""
     if low == high:
         return cfg(cond, uncond, scale=scale * high)
-    within = _radius(cond) <= cutoff
+    gain = (_radius(cond) <= cutoff).to(wide_dtype(cond)).mul_(low - high)
 
     def guided(w: float | Tensor, c: Tensor, u: Tensor) -> Tensor:
-        coarse = torch.fft.irfft2(torch.fft.rfft2(c - u).mul_(within), s=c.shape[-2:])
-        return coarse.mul_(w * (low - high)).add_(cfg(c, u, scale=w * high))
+        coarse = torch.fft.irfft2(torch.fft.rfft2(c - u).mul_(gain), s=c.shape[-2:])
+        return add_(cfg(c, u, scale=w * high), coarse, w)
 
     return in_pieces(guided, scale, cond, uncond, shape=picture(cond))
 

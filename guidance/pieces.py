@@ -14,7 +14,7 @@ from torch import Tensor
 from .reduce import per_sample, recorded, wide
 
 # A CPU pays for values that do not fit its cache, other devices for every call.
-_VALUES = {"cpu": 1 << 16}
+_VALUES = {"cpu": 1 << 18}
 _VALUES_ELSEWHERE = 1 << 21
 
 
@@ -26,10 +26,12 @@ def in_pieces(
     w is the sample's scale, a float or a tensor without dimensions; pieces are (n, *shape) in float32 or better.
     """
     first = predictions[0]
-    n = max(_VALUES.get(first.device.type, _VALUES_ELSEWHERE) // math.prod(shape), 1)
-    if recorded(scale, *predictions):
+    values = _VALUES.get(first.device.type, _VALUES_ELSEWHERE)
+    if len(first) == 1 and first.numel() <= values or recorded(scale, *predictions):
         made = [f(w, *_shaped(shape, *map(wide, sample))) for w, *sample in _samples(scale, *predictions)]
-        return torch.stack(made).view(first.shape).to(first.dtype)
+        whole = made[0] if len(made) == 1 else torch.stack(made)
+        return whole.view(first.shape).to(first.dtype)
+    n = max(values // math.prod(shape), 1)
     out = torch.empty(first.shape, dtype=first.dtype, device=first.device)
     for w, *sample in _samples(scale, out, *predictions):
         for result, *pieces in zip(*(t.split(n) for t in _shaped(shape, *sample)), strict=True):

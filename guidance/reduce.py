@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 # A CPU pays for values that do not fit its cache, other devices for every call.
-_PIECE = {"cpu": 1 << 20}
+_PIECE = {"cpu": 1 << 19}
 _PIECE_ELSEWHERE = 1 << 21
-_BLOCK = 1 << 13
+_BLOCK = 1 << 10
+_FEW = 1 << 16
 _TINY = torch.finfo(torch.float32).tiny
 _WIDE = (torch.float32, torch.float64)
 
@@ -58,7 +59,7 @@ def norm_of_sum(a: Tensor, b: Tensor, factor: float | Tensor) -> Tensor:
 
 def dot_difference(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
     """<a_i, b_i - c_i> per sample, (B, 1, ..., 1), in float32 or better."""
-    return totals(lambda x, y, z: (inner(x, y - z),), a, b, c)[0]
+    return totals(lambda x, y, z: (_inner_(y - z, x),), a, b, c)[0]
 
 
 def products(a: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
@@ -71,7 +72,7 @@ def products_along(origin: Tensor, a: Tensor, *others: Tensor) -> tuple[Tensor, 
 
     def products(o: Tensor, x: Tensor, *ys: Tensor) -> tuple[Tensor, ...]:
         p = x - o
-        return square(p), *(inner(p, y - o) for y in ys)
+        return square(p), *(_inner_(y - o, p) for y in ys)
 
     return totals(products, origin, a, *others)
 
@@ -81,7 +82,8 @@ def products_with_difference(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tens
 
     def products(x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
         d = x - y
-        return square(y), inner(d, y), square(d)
+        yy, dd = square(y), square(d)
+        return yy, _inner_(d, y), dd
 
     return totals(products, a, b)
 
@@ -100,39 +102,39 @@ def products_of_residuals(origin: Tensor, a: Tensor, b: Tensor, share: float | T
 def _products(p: Tensor, q: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """<p, p>, <p, q> and <q, q>; p is not needed any more."""
     pp, qq = square(p), square(q)
-    return pp, total(p.mul_(q)), qq
+    return pp, _inner_(p, q), qq
 
 
 def spread(a: Tensor) -> Tensor:
     """||a_i - mean of a_i||_2 per sample, (B, 1, ..., 1), in float32 or better: sqrt(n) standard deviations."""
-    return _spreads(lambda x: (x,), a)[0]
+    return _spreads(lambda x: (x,), torch.sub, a)[0]
 
 
 def spreads_of_sums(a: Tensor, factor: float | Tensor, *others: Tensor) -> tuple[Tensor, ...]:
     """`spread` of a_i + factor_i b_i for each other b, in one pass, without temporaries of the size of the sums."""
-    return _spreads(lambda x, k, *ys: (plus(x, y, k) for y in ys), a, factor, *others)
+    return _spreads(lambda x, k, *ys: (plus(x, y, k) for y in ys), Tensor.sub_, a, factor, *others)
 
 
-def _spreads(f: Callable[..., Iterable[Tensor]], *tensors: float | Tensor) -> tuple[Tensor, ...]:
-    """`spread` of each tensor that f makes, one after the other."""
+def _spreads(f: Callable[..., Iterable[Tensor]], less: Callable, *tensors: float | Tensor) -> tuple[Tensor, ...]:
+    """`spread` of each tensor that f makes, one after the other; `less` takes a number from one."""
 
     def squares(*sample: float | Tensor) -> tuple[Tensor, ...]:
         first, *others = pieces(*sample)
         if not others:
-            return tuple(square(y - total(y) / y.numel()) for y in f(*map(wide, first)))
-        # The mean of a piece is near enough to that of all for the sums of squares to keep their digits.
-        starts = [total(y) / y.numel() for y in f(*map(wide, first))]
-        sums = _added([_around(starts, f(*map(wide, piece))) for piece in (first, *others)])
+            return tuple(square(less(y, total(y) / y.numel())) for y in f(*map(wide, first)))
+        # The mean of a few values is near enough to that of all for the sums of squares to keep their digits.
+        few = (t[..., :_FEW] if isinstance(t, Tensor) else t for t in first)
+        starts = [total(y) / y.numel() for y in f(*map(wide, few))]
+
+        def around(*piece: float | Tensor) -> tuple[Tensor, ...]:
+            differences = (less(y, start) for y, start in zip(f(*map(wide, piece)), starts, strict=True))
+            return tuple(moment for d in differences for moment in (total(d), square(d)))
+
+        sums = _added([around(*piece) for piece in (first, *others)])
         count = sample[0].numel()
         return tuple(around - off.square() / count for off, around in zip(sums[::2], sums[1::2], strict=True))
 
     return tuple(around.clamp_(min=0.0).sqrt_() for around in _each(squares, *tensors))
-
-
-def _around(starts: list[Tensor], tensors: Iterable[Tensor]) -> tuple[Tensor, ...]:
-    """The sum and the sum of squares of each piece around its start."""
-    differences = (t - start for t, start in zip(tensors, starts, strict=True))
-    return tuple(moment for d in differences for moment in (total(d), square(d)))
 
 
 def inner(a: Tensor, b: Tensor) -> Tensor:
@@ -141,9 +143,14 @@ def inner(a: Tensor, b: Tensor) -> Tensor:
     return total(a * b)
 
 
+def _inner_(a: Tensor, b: Tensor) -> Tensor:
+    """`inner` of a temporary a, which is not needed any more."""
+    return inner(a, b) if recorded(a, b) else total(a.mul_(b))
+
+
 def square(t: Tensor) -> Tensor:
     """||t||^2 of a piece, (1, ..., 1)."""
-    if t.numel() < 1 << 17 or t.numel() % _BLOCK:
+    if t.numel() < 1 << 16 or t.numel() % _BLOCK:
         return total(t * t)
     # Quicker where values are many. One long float32 accumulation is 1e-4 off on a video latent; that of blocks is not.
     blocks = t.reshape(*(1,) * (t.ndim - 2), -1, _BLOCK)
