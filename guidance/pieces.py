@@ -6,16 +6,12 @@ number; this way it never depends on the batch.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
-from .reduce import per_sample, recorded, wide
-
-# A CPU pays for values that do not fit its cache, other devices for every call.
-_VALUES = {"cpu": 1 << 18}
-_VALUES_ELSEWHERE = 1 << 21
+from .reduce import per_sample, recorded, samples, values_at_once, wide
 
 
 def in_pieces(
@@ -26,12 +22,11 @@ def in_pieces(
     w is the sample's scale, a float or a tensor without dimensions; pieces are (n, *shape) in float32 or better.
     """
     first = predictions[0]
-    values = _VALUES.get(first.device.type, _VALUES_ELSEWHERE)
-    if len(first) == 1 and first.numel() <= values or recorded(scale, *predictions):
+    if len(first) == 1 and first.numel() <= values_at_once(first) or recorded(scale, *predictions):
         made = [f(w, *_shaped(shape, *map(wide, sample))) for w, *sample in _samples(scale, *predictions)]
         whole = made[0] if len(made) == 1 else torch.stack(made)
         return whole.view(first.shape).to(first.dtype)
-    n = max(values // math.prod(shape), 1)
+    n = max(values_at_once(first) // math.prod(shape), 1)
     out = torch.empty(first.shape, dtype=first.dtype, device=first.device)
     for w, *sample in _samples(scale, out, *predictions):
         for result, *pieces in zip(*(t.split(n) for t in _shaped(shape, *sample)), strict=True):
@@ -48,8 +43,7 @@ def picture(t: Tensor) -> tuple[int, int]:
     return (1 if t.ndim == 3 else t.shape[-2]), t.shape[-1]
 
 
-def _samples(scale: float | Tensor, first: Tensor, *others: Tensor):
+def _samples(scale: float | Tensor, first: Tensor, *others: Tensor) -> Iterator[tuple]:
     """Each sample's scale and tensors."""
-    w = per_sample(scale, first)
-    each = w.flatten().expand(len(first)) if isinstance(w, Tensor) else [w] * len(first)
-    return zip(each, first, *others, strict=True)
+    for t, w, *rest in samples(first, per_sample(scale, first), *others):
+        yield w.view(()) if isinstance(w, Tensor) else w, t, *rest

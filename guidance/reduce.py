@@ -190,7 +190,7 @@ def by_piece(f: Callable[..., Tensor], first: Tensor, *others: float | Tensor) -
 
     f(*pieces, out) writes its result into `out` if it is given one.
     """
-    if first.numel() <= _values_at_once(first) or recorded(first, *others):
+    if first.numel() <= values_at_once(first) or recorded(first, *others):
         return f(*map(wide, (first, *others))).to(first.dtype)
     out = torch.empty(first.shape, dtype=first.dtype, device=first.device)
     for sample in samples(out, first, *others):
@@ -231,7 +231,7 @@ def samples(first: Tensor, *others: float | Tensor) -> Iterator[tuple]:
 
 def pieces(first: Tensor, *others: float | Tensor) -> list[tuple]:
     """A sample in pieces, (1, ..., n), of a length that the device is quick with; a small one as it is."""
-    size, count = _values_at_once(first), first.numel()
+    size, count = values_at_once(first), first.numel()
     if count <= size:
         return [(first, *others)]
     row = (*(1,) * (first.ndim - 1), -1)
@@ -243,7 +243,8 @@ def pieces(first: Tensor, *others: float | Tensor) -> list[tuple]:
     return list(zip(split, *rest, strict=True))
 
 
-def _values_at_once(t: Tensor) -> int:
+def values_at_once(t: Tensor) -> int:
+    """How long a piece of a tensor the device is quick with."""
     return _PIECE.get(t.device.type, _PIECE_ELSEWHERE)
 
 
