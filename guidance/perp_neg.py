@@ -35,12 +35,13 @@ def perp_neg(
     if not negatives:
         return cfg(cond, uncond, scale=scale)
     w = per_sample(scale, cond)
-    reach = w + w * _along(cond, uncond, negatives, weights)
+    taken = [w * each for each in weights]
+    reach = w + _along(cond, uncond, negatives, taken)
 
     def guided(c: Tensor, u: Tensor, reach: Tensor, *rest: float | Tensor, out: Tensor | None = None) -> Tensor:
         return _less_negatives(torch.lerp(u, c, reach, out=out), u, *rest)
 
-    return by_piece(guided, cond, uncond, reach, *negatives, *(w * each for each in weights))
+    return by_piece(guided, cond, uncond, reach, *negatives, *taken)
 
 
 def perp_terms(
