@@ -6,7 +6,7 @@ Formula: gamma = <p, q>/(||p|| ||q||)        eps: p = x - a D_c, q = x - a D_u, 
     velocity: p = x - D_c, q = x - D_u
 Space: eps, as published; for VE models x - D is sigma eps, so both are the same there. For a flow model x - D is
 t times the velocity, and the same threshold means another thing. Shapes: cond, uncond, x (B, C, *spatial) ->
-(B,), float32.
+(B,).
 Units: a cosine. The paper leaves the negative prediction out from the step on that follows the first gamma of
 0.991 or more. sigma is the host's, a float or B values.
 Identity: none, it is a measurement. Departures: 0 where either vector is zero. At t = 1 of a flow model eps is x
@@ -28,7 +28,7 @@ _SIGNAL = {
 def adaptive_similarity(
     cond: Tensor, uncond: Tensor, *, x: Tensor, sigma: float | Tensor, kind: str, space: str = "eps"
 ) -> Tensor:
-    """The cosine between the two predictions per sample, shape (B,), float32."""
+    """The cosine between the two predictions per sample, shape (B,), in float32 or better."""
     signal = _SIGNAL[space, kind](per_sample(sigma, cond))
     pp, pq, qq = products_of_residuals(x, cond, uncond, signal)
-    return (pq / safe(pp.sqrt() * qq.sqrt())).clamp(-1.0, 1.0).flatten().float()
+    return (pq / safe(pp.sqrt() * qq.sqrt())).clamp(-1.0, 1.0).flatten()

@@ -62,12 +62,20 @@ def _turn(coefficients, cond: Tensor, uncond: Tensor, scale: float | Tensor, max
     return weighted_sum((p, cond), (q, uncond))
 
 
+def _across(dd: Tensor, ad: Tensor, aa: Tensor) -> Tensor:
+    """The length of the part of d, the difference of b and a, across a; 0 if it is within the rounding.
+
+    It is that of b too, and from d it keeps its digits where a and b are close.
+    """
+    square = dd - ad.square() / safe(aa)
+    return torch.where(square > 8.0 * torch.finfo(dd.dtype).eps * dd, square, 0.0).sqrt()
+
+
 def _adg_coefficients(c: Tensor, u: Tensor, w: float | Tensor, max_angle: float) -> tuple[Tensor, Tensor]:
     """P and Q of D = P c + Q u."""
     uu, ud, dd = products_with_difference(c, u)
     ratio = 1.0 + ud / safe(uu)
-    # ||e||^2 from d = c - u, not from c itself: it keeps its digits where c and u are close.
-    e = (dd - ud.square() / safe(uu)).clamp(min=0.0).sqrt()
+    e = _across(dd, ud, uu)
     theta = torch.atan2(e, ratio * uu.sqrt())
     a = ((w - 1.0) * theta).clamp(max=max_angle)
     sine = theta.sin()
@@ -82,8 +90,7 @@ def _rotation_coefficients(c: Tensor, u: Tensor, w: float | Tensor, max_angle: f
     """P and Q of D = P c + Q u."""
     cc, cd, dd = products_with_difference(u, c)
     ratio = 1.0 + cd / safe(cc)
-    # The length of D_u - ratio D_c, from d = u - c: it keeps its digits where c and u are close.
-    across = (dd - cd.square() / safe(cc)).clamp(min=0.0).sqrt()
+    across = _across(dd, cd, cc)
     along = ratio * cc.sqrt()
     theta = torch.atan2(across, along)
     a = torch.minimum(((w - 1.0) * theta).clamp(max=max_angle), math.pi - theta)

@@ -10,7 +10,6 @@ Departures: not for latents, which have no range: on unit normal ones this would
 For latents see mimic_threshold.
 """
 
-import torch
 from torch import Tensor
 
 from .quantile import abs_quantile
@@ -19,5 +18,5 @@ from .reduce import wide
 
 def dynamic_threshold(denoised: Tensor, *, percentile: float = 0.995) -> Tensor:
     """clip(D, -s, s)/s with s = max(1, quantile(|D|, p)) per sample; the result lies in [-1, 1]."""
-    s = abs_quantile(denoised, percentile).clamp(min=1.0).to(torch.promote_types(denoised.dtype, torch.float32))
+    s = abs_quantile(denoised, percentile).clamp(min=1.0)
     return (wide(denoised).clamp(-s, s) / s).to(denoised.dtype)

@@ -3,7 +3,7 @@
 Paper: the matching criterion of "GA-Eval", arXiv 2602.22570, which compares methods at equal effective scale.
 Formula: <D - D_u, D_c - D_u> / ||D_c - D_u||^2
 Space: free for results of space-free rules; for others it is meant in x0. Shapes: all (B, C, *spatial) ->
-(B,), float32.
+(B,).
 Units: host scale w; for `cfg` it is w itself, for cond 1, for uncond 0.
 Identity: none, it is a measurement. Departures: where cond equals uncond every scale fits, and 1 is returned.
 """
@@ -15,7 +15,7 @@ from .reduce import products_along, share
 
 
 def effective_scale(guided: Tensor, cond: Tensor, uncond: Tensor) -> Tensor:
-    """<D - D_u, Delta>/||Delta||^2 per sample, shape (B,), float32."""
+    """<D - D_u, Delta>/||Delta||^2 per sample, shape (B,), in float32 or better."""
     square, product = products_along(uncond, cond, guided)
     along = share(product, square)
-    return torch.where(square > torch.finfo(square.dtype).tiny, along, 1.0).flatten().float()
+    return torch.where(square > torch.finfo(square.dtype).tiny, along, 1.0).flatten()

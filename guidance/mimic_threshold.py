@@ -60,10 +60,10 @@ def mimic_threshold(
     if clips and percentile < 1.0:
         # clip(G - centre) ratio + centre, with the bounds moved instead of G
         clipped = guided.clamp(centre - reach, centre + reach).mul_(ratio).add_(centre * (1.0 - ratio))
-        return (clipped if phi == 1.0 else guided.lerp_(clipped, phi)).to(cond.dtype)
+        return (clipped if phi == 1.0 else torch.lerp(guided, clipped, phi)).to(cond.dtype)
     # Nothing lies outside the reach: R = (G - centre) ratio + centre, and the blend is one multiply-add.
     factor = torch.lerp(torch.ones_like(ratio), ratio, phi)
-    return guided.mul_(factor).add_(centre * (1.0 - factor)).to(cond.dtype)
+    return torch.addcmul(centre * (1.0 - factor), guided, factor).to(cond.dtype)
 
 
 def _mean(t: Tensor, keep: int) -> Tensor:
@@ -77,7 +77,7 @@ def _zero(t: Tensor, keep: int) -> Tensor:
 def _absolute_deviation(t: Tensor, q: float, keep: int) -> Tensor:
     mean = _mean(t, keep)
     if q < 1.0:
-        return abs_quantile(t, q, per_channel=keep == 2, centre=mean).to(t.dtype)
+        return abs_quantile(t, q, per_channel=keep == 2, centre=mean)
     low = reduce_each(lambda row: row.amin(-1), t, keep=keep)
     high = reduce_each(lambda row: row.amax(-1), t, keep=keep)
     return torch.maximum(high - mean, mean - low)

@@ -45,7 +45,7 @@ def _of_piece(positive: Tensor, negative: Tensor, further: float | Tensor, tau: 
     guided = (z - wide(negative)).mul_(further).add_(z)
     length = _LENGTHS[norm]
     actual, most = length(guided), length(z) * tau
-    guided.mul_(torch.where(actual <= most, 1.0, most / safe(actual)))
+    guided = guided * torch.where(actual <= most, 1.0, most / safe(actual))
     return torch.lerp(z, guided, alpha).to(positive.dtype)
 
 

@@ -2,11 +2,9 @@
 
 Formula: numpy.quantile(|t|, q) with its default, linear definition: sorted values v, position h = (n - 1) q,
 v[floor h] + (h - floor h)(v[floor h + 1] - v[floor h]).
-Shapes: (B, C, ...) -> (B, 1, ..., 1), or (B, C, 1, ..., 1) per channel, float32. Units: those of t; q in
-[0, 1].
+Shapes: (B, C, ...) -> (B, 1, ..., 1), or (B, C, 1, ..., 1) per channel. Units: those of t; q in [0, 1].
 Departures: a centre, which saves a temporary. torch.quantile sorts everything and takes neither half precision
-nor 2^24 values; this selects, on any size. float64 input is ranked in float64 and rounded once at the end. As
-in numpy, one NaN makes the result NaN.
+nor 2^24 values; this selects, on any size. As in numpy, one NaN makes the result NaN.
 """
 
 import math
@@ -21,14 +19,14 @@ _PIECE = 1 << 18  # values that are filtered together, few enough to stay in the
 
 
 def abs_quantile(t: Tensor, q: float, *, per_channel: bool = False, centre: Tensor | None = None) -> Tensor:
-    """The q-quantile of |t| per sample, or per sample and channel; float32, broadcasts with t.
+    """The q-quantile of |t| per sample, or per sample and channel; in float32 or better, broadcasts with t.
 
     With a centre, one value for each result, that of |t - centre|. Raises ValueError if q is outside [0, 1].
     """
     if not 0.0 <= q <= 1.0:
         raise ValueError(f"a quantile must lie between 0 and 1, got {q}.")
     tensors = (t,) if centre is None else (t, centre)
-    return reduce_each(lambda *rows: _quantile(q, *rows), *tensors, keep=2 if per_channel else 1).float()
+    return reduce_each(lambda *rows: _quantile(q, *rows), *tensors, keep=2 if per_channel else 1)
 
 
 def _quantile(q: float, rows: Tensor, centre: Tensor | None = None) -> Tensor:

@@ -71,18 +71,20 @@ def _away(
 ) -> Tensor:
     """k gamma, which is - gamma in D; notes nu in `state`."""
     k = _as_tensor(noise_ratio(per_sample(sigma, c), kind=kind), c).clamp(min=1e-6)
-    apart = c - s
-    mu = apart.abs().mul_(concept_scale / k).clamp_(max=1.0)
-    mu.masked_fill_(apart <= -threshold * k, 0.0)
-    away = mu.mul_(apart.copy_(u).sub_(s))
+    away = _share(c - s, k, concept_scale, threshold).mul_(u - s)
     if state is None:
         return away
     nu = state.value
     if nu is not None:
         away.addcmul_(nu, torch.where(k.isfinite(), momentum_scale * k, 0.0))
-    after = apart.copy_(away).mul_((1.0 - momentum_beta) / k)
+    after = away * ((1.0 - momentum_beta) / k)
     state.keep(after if nu is None else after.add_(nu, alpha=momentum_beta))
     return away
+
+
+def _share(apart: Tensor, k: Tensor, concept_scale: float, threshold: float) -> Tensor:
+    """mu of each value, 0 where the prediction is already far enough on the other side of the concept."""
+    return (apart.abs() * (concept_scale / k)).clamp_(max=1.0).masked_fill_(apart <= -threshold * k, 0.0)
 
 
 def _as_tensor(value: float | Tensor, like: Tensor) -> Tensor:

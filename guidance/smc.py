@@ -20,7 +20,7 @@ from torch import Tensor
 
 from .cfg import cfg
 from .memory import Memory
-from .reduce import mean_abs, per_sample, safe, wide
+from .reduce import mean_abs, per_sample, plus, safe, wide
 
 
 def smc(
@@ -46,12 +46,12 @@ def smc(
     error = c - u  # sigma E
     k = gain * mean_abs(error) if relative else gain * s
     if chatter_free:
-        error.sub_(error.clamp(-k, k))
+        error = error - error.clamp(-k, k)
     else:
-        error.sub_(_side(error, s, lam, state).mul_(k))
+        error = plus(error, _side(error, s, lam, state), -k)
         if state is not None:
             state.keep(error / safe(s))
-    guided = error.mul_(w).add_(u)
+    guided = plus(u, error, w)
     if isinstance(w, Tensor):
         guided = torch.where(w == 1.0, c, guided)
     return guided.to(cond.dtype)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 import guidance as g
 from guidance.dynamic_negative import Seen
+from guidance.reduce import wide_dtype
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Method:
     """call(p, w) against oracle(sample, w). w is the scale, or whatever number per sample the function takes.
 
     at: value of w -> what it must return, bit for bit. reductions: name, ours(p, w), expected(p, w), bit for
-    bit for any w. scales: the range of w. result: "latent" (dtype and shape of cond) or "float32".
+    bit for any w. scales: the range of w. result: "latent" (dtype and shape of cond) or "wide" (float32 or better).
     exact: relative error to expect in float64. pictures: whether each picture (the last two dimensions) is
     filtered as one, so that the order of its places counts.
     """
@@ -421,8 +422,7 @@ def similarity(kind, space, low, high):
         lambda p, w: g.adaptive_similarity(p.cond, p.uncond, x=p.first, sigma=w, kind=kind, space=space),
         lambda s, w: oracle.adaptive_similarity(s.cond, s.uncond, s.first, w, kind, space),
         scales=(low, high),
-        result="float32",
-        exact=1e-6,
+        result="wide",
     )
 
 
@@ -563,9 +563,8 @@ METHODS = [
         "ratio_aware_scale",
         lambda p, w: g.ratio_aware_scale(p.cond, p.uncond, x=p.first, scale=w, alpha=1.3),
         lambda s, w: oracle.ratio_aware_scale(s.cond, s.uncond, s.first, w, 1.3),
-        at=((1.0, lambda p: torch.ones(p.cond.shape[0], device=p.cond.device)),),
-        result="float32",
-        exact=1e-6,
+        at=((1.0, lambda p: torch.ones(p.cond.shape[0], dtype=wide_dtype(p.cond), device=p.cond.device)),),
+        result="wide",
     ),
     # In these the noisy x is the role of `first`.
     Method(
@@ -790,15 +789,13 @@ METHODS = [
         "effective_scale",
         lambda p, w: g.effective_scale(p.first, p.cond, p.uncond),
         lambda s, w: oracle.effective_scale(s.first, s.cond, s.uncond),
-        result="float32",
-        exact=1e-6,
+        result="wide",
     ),
     Method(
         "abs_quantile",
         lambda p, w: g.abs_quantile(p.cond, 0.37),
         lambda s, w: oracle.np.quantile(oracle.np.abs(s.cond), 0.37),
-        result="float32",
-        exact=1e-6,
+        result="wide",
     ),
     conversion("eps_from_denoised", g.eps_from_denoised, "ve", oracle.eps),
     conversion("eps_from_denoised", g.eps_from_denoised, "flow", oracle.eps),

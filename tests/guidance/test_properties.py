@@ -2,6 +2,7 @@
 
 import sys
 import weakref
+from dataclasses import astuple
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import guidance as g
+from guidance.reduce import wide_dtype
 
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 # Relative to the largest magnitude in the sample; for the halves it is the rounding of the result.
@@ -56,7 +58,7 @@ def test_equals_its_formula(method, device, shape, dtype, seed, magnitude, fract
     per_sample = scale_per_sample(method, shape[0])
     for scale in (scale_in(method, fraction), per_sample, per_sample.to(device, torch.float32)):
         got = method.call(p, scale)
-        assert got.dtype == (dtype if method.result == "latent" else torch.float32)
+        assert got.dtype == (dtype if method.result == "latent" else wide_dtype(p.cond))
         assert got.device.type == device
         if method.result == "latent":
             assert got.shape == p.cond.shape
@@ -268,6 +270,24 @@ def test_what_autograd_follows_is_guided_as_anything_else(method, shape, monkeyp
     w = scale_in(method, 0.4)
     followed = method.call(p.map(lambda t: t.clone().requires_grad_()), w).detach()
     assert torch.allclose(followed, method.call(p, w), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4, 5), (1, 4, 64, 1100)], ids=["small", "in pieces"])
+@every_method
+def test_gradients_are_those_of_the_function(method, shape, monkeypatch):
+    monkeypatch.setattr(sys.modules["guidance.reduce"], "_PIECE", {"cpu": 1 << 18})
+    p, way = (predictions(shape, torch.float64, "cpu", seed=seed) for seed in (6, 7))
+    w = scale_in(method, 0.45)
+
+    def value(h: float | torch.Tensor) -> torch.Tensor:
+        moved = Predictions(*(t + h * d for t, d in zip(astuple(p), astuple(way), strict=True)))
+        result = method.call(moved, w + h)
+        return (result * torch.linspace(1.0, 2.0, result.numel(), dtype=result.dtype).view_as(result)).mean()
+
+    h = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    (found,) = torch.autograd.grad(value(h), h)
+    step = 1e-7
+    assert found.item() == pytest.approx(((value(step) - value(-step)) / (2 * step)).item(), rel=1e-4, abs=1e-6)
 
 
 def test_every_public_function_of_predictions_has_a_row():

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import guidance as g
+from guidance.reduce import wide_dtype
 
 
 def reference(t, q, rows):
@@ -27,8 +28,9 @@ def test_equals_numpy(device, shape, q, dtype, per_channel, ties):
     t = (t.round() if ties else t).to(device, dtype)
     got = g.abs_quantile(t, q, per_channel=per_channel)
     rows = shape[0] * shape[1] if per_channel else shape[0]
-    assert got.shape == (shape[0], shape[1] if per_channel else 1, 1, 1) and got.dtype == torch.float32
-    np.testing.assert_allclose(got.flatten().cpu(), reference(t, q, rows), rtol=3e-7, atol=1e-7)
+    assert got.shape == (shape[0], shape[1] if per_channel else 1, 1, 1) and got.dtype == wide_dtype(t)
+    near = 1e-14 if dtype == torch.float64 else 1e-7
+    np.testing.assert_allclose(got.flatten().cpu(), reference(t, q, rows), rtol=3 * near, atol=near)
 
 
 @pytest.mark.parametrize("q", [0.0, 0.001, 0.3, 0.5, 0.74, 0.76, 0.9, 0.95, 0.995, 0.9999, 1.0])
