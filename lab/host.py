@@ -37,16 +37,20 @@ def open_host() -> None:
     importlib.import_module("utils.extra_config")  # before older hosts put comfy/, with a `utils` too, on sys.path
 
 
-def package():
-    """The lab as a package named `azimuth_lab`, loaded once."""
-    if NAME not in sys.modules:
+def load(name: str, folder: Path):
+    """A folder as a package of this name, loaded once."""
+    if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(
-            NAME, FOLDER / "__init__.py", submodule_search_locations=[str(FOLDER)]
+            name, folder / "__init__.py", submodule_search_locations=[str(folder)]
         )
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[NAME] = module
-        spec.loader.exec_module(module)
-    return sys.modules[NAME]
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
+
+
+def package():
+    """The lab as a package named `azimuth_lab`."""
+    return load(NAME, FOLDER)
 
 
 def run(script: str) -> int:

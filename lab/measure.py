@@ -34,6 +34,22 @@ class Effort:
 
 
 @dataclass(frozen=True)
+class Plan:
+    """How much bench.py measures: `calls` of functions, `idle` runs without a network, and `runs` with it.
+
+    `rows` is a pattern: the functions whose names it is found in.
+    """
+
+    calls: Effort
+    idle: Effort
+    runs: Effort
+    shapes: tuple[tuple[int, ...], ...]
+    batch: int
+    steps: int
+    rows: str = ""
+
+
+@dataclass(frozen=True)
 class Ratio:
     """Seconds per call of ours and theirs, and ours / theirs with half the distance between its quartiles."""
 

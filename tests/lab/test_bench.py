@@ -15,6 +15,12 @@ def bench(lab):
 
 
 @pytest.fixture(scope="module")
+def nodes(lab):
+    """The rows of the nodes."""
+    return lab("node_rows").NODES
+
+
+@pytest.fixture(scope="module")
 def measure(lab):
     return lab("measure")
 
@@ -26,11 +32,11 @@ def found(bench, tmp_path_factory):
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def test_every_row_is_measured(bench, found):
+def test_every_row_is_measured(bench, nodes, found, lab):
     assert set(found) == {"machine", "quick", "targets", *bench.SECTIONS}
-    assert [row["name"] for row in found["nodes"]] == [node.name for node in bench.NODES]
-    assert [row["name"] for row in found["hosts"]] == [node.name for node in bench.NODES if node.host]
-    names = [function.name for function in bench.FUNCTIONS]
+    assert [row["name"] for row in found["nodes"]] == [node.name for node in nodes]
+    assert [row["name"] for row in found["hosts"]] == [node.name for node in nodes if node.host]
+    names = [function.name for function in lab("function_rows").FUNCTIONS]
     assert [row["name"] for row in found["functions"] if row["dtype"] == "float32"] == names
 
 
@@ -53,11 +59,11 @@ def test_no_function_takes_more_than_three_latents(found):
     assert next(row for row in rows if row["name"] == "cfg")["latents"] == dict.fromkeys(rows[0]["latents"], 0.0)
 
 
-def test_a_node_that_is_off_makes_the_passes_of_plain_cfg(bench, found):
+def test_a_node_that_is_off_makes_the_passes_of_plain_cfg(nodes, found):
     rows = {row["name"]: row for row in found["nodes"]}
     plain = rows["plain CFG"]
     assert (plain["passes"], plain["forwards"]) == (2 * plain["steps"], plain["steps"])
-    for node in bench.NODES:
+    for node in nodes:
         if node.off:
             assert rows[node.name]["passes"] == plain["passes"], node.name
     assert rows["Scheduled CFG at weight 1"]["passes"] == plain["steps"]
