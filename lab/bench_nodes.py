@@ -38,7 +38,7 @@ def bench_nodes(lab: Lab, plan: Plan, targets: list) -> list[dict]:
     rows = []
     for node in NODES:
         progress(node.name)
-        steps, model = 2 * plan.steps, node.model(lab)
+        steps, model = 2 * plan.steps, getattr(lab, node.on)
         passes = passes_of(node.way, lab, model, steps)
         short, long = reads_of(node.way, lab, model, steps), reads_of(node.way, lab, model, 2 * steps)
         per_step = (long - short) / steps
@@ -94,7 +94,7 @@ def bench_hosts(lab: Lab, plan: Plan, targets: list) -> list[dict]:
             node.host.on(lab, lab.model, steps=plan.steps),
             plan.runs,
         )
-        ours, theirs = (sum(passes_of(way, lab, node.model(lab), plan.steps)) for way in (node.way, node.host))
+        ours, theirs = (sum(passes_of(way, lab, getattr(lab, node.on), plan.steps)) for way in (node.way, node.host))
         rows.append({"name": node.name, "passes": ours, "host_passes": theirs, "time": asdict(seen)})
     return rows
 

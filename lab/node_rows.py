@@ -12,7 +12,7 @@ import comfy_extras.nodes_tcfg
 
 from .pack import guidance as g
 from .pack import nodes
-from .ways import Lab, Way, against, chain, host_perp_neg_guider, patch
+from .ways import Way, against, chain, host_perp_neg_guider, patch
 
 # ---- The settings of our nodes
 
@@ -126,6 +126,15 @@ def pag(**values):
     return term(node, strength=1.0, blocks="auto", rescale=0.0, **values)
 
 
+def seg(**values):
+    return term(nodes.smoothed_energy.SmoothedEnergy, blocks="auto", rescale=0.0, **values)
+
+
+def skip_layer(scale):
+    values = {"scale": scale, "blocks": "middle 0", "skip": "block", "start": 0.0, "end": 1.0, "rescale": 0.0}
+    return patch(nodes.skip_layer.SkipLayer, {"preset": "custom", **values})
+
+
 def sag(**values):
     return term(nodes.self_attention.SelfAttention, blur=2.0, **values)
 
@@ -136,6 +145,10 @@ def autoguidance(model, lab):
 
 def nag(scale):
     return against(nodes.nag.NormalizedAttention, scale, 0.0, 1.0, {"preset": "SD1.5, SDXL"})
+
+
+def distilled_guidance(mode, value):
+    return patch(nodes.distilled_guidance.DistilledGuidance, mode, value, 0.0, 1.0, 1.5, 3.5, "all")
 
 
 def cads(scale):
@@ -172,17 +185,15 @@ INTERVAL = Way(weight(7.0, 0.2, 0.8))
 class Node:
     """One row: `way` against plain CFG. `host` is the host's own way to the same; `off`: it must be free.
 
-    `inside`: it changes blocks of the network, so it is measured with it, and its passes are part of its time.
+    `on`: which of the Lab's models it is measured on. One that changes blocks of the network is measured with it, on
+    `model`, and its passes are part of its time.
     """
 
     name: str
     way: Way
     host: Way | None = None
     off: bool = False
-    inside: bool = False
-
-    def model(self, lab: Lab):
-        return lab.model if self.inside else lab.idle
+    on: str = "idle"
 
 
 NODES = (
@@ -289,17 +300,23 @@ NODES = (
         "PAG, with its passes",
         Way(pag()),
         Way(patch(comfy_extras.nodes_pag.PerturbedAttentionGuidance, 3.0)),
-        inside=True,
+        on="model",
     ),
+    Node("SEG, with its passes", Way(seg(blur=10000.0)), on="model"),
+    Node("SEG at blur 0", Way(seg(blur=0.0)), off=True),
+    Node("Skip Layer Guidance, with its passes", Way(skip_layer(1.0)), on="model"),
+    Node("Skip Layer Guidance at scale 0", Way(skip_layer(0.0)), off=True),
     Node(
         "SAG, with its passes",
         Way(sag(scale=0.5)),
         Way(patch(comfy_extras.nodes_sag.SelfAttentionGuidance, 0.5, 2.0)),
-        inside=True,
+        on="model",
     ),
-    Node("Autoguidance, with its passes", Way(autoguidance), inside=True),
-    Node("NAG, with its attentions", Way(nag(3.0)), inside=True),
+    Node("Autoguidance, with its passes", Way(autoguidance), on="model"),
+    Node("NAG, with its attentions", Way(nag(3.0)), on="model"),
     Node("NAG at scale 1", Way(nag(1.0)), off=True),
+    Node("Distilled Guidance, schedule", Way(distilled_guidance("schedule", g.Linear(5.0, 2.0))), on="distilled"),
+    Node("Distilled Guidance, two passes", Way(distilled_guidance("two passes", 7.0), cfg=1.0), on="distilled"),
     Node("CADS", Way(cads(0.25))),
     Node("CADS at scale 0", Way(cads(0.0)), off=True),
     Node("Adaptive Guidance, 0.9999", Way(adaptive(0.9999))),

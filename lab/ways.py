@@ -23,13 +23,15 @@ class Idle(torch.nn.Module):
 
 
 class Lab:
-    """A lab model with conditionings: `model` as it is, `idle` without its network, `other` a second one."""
+    """Lab models with conditionings: `model` as it is, `idle` without its network, `other` a second one, and
+    `distilled`, one with a guidance embedding, without its network."""
 
     def __init__(self):
         self.model, clip, _ = models.load("ve")
         self.idle, _, _ = models.load("ve")
         self.other, _, _ = models.load("ve")
-        self.idle.model.diffusion_model = Idle()
+        self.distilled, _, _ = models.load("flow_distilled")
+        self.idle.model.diffusion_model = self.distilled.model.diffusion_model = Idle()
 
         def text(words):
             return clip.encode_from_tokens_scheduled(clip.tokenize(words))

@@ -40,6 +40,28 @@ def test_every_row_is_measured(bench, nodes, found, lab):
     assert [row["name"] for row in found["functions"] if row["dtype"] == "float32"] == names
 
 
+def acting(pack, io):
+    """The names of the nodes that give a MODEL or a SAMPLER: those that act in a step."""
+    own = [node.define_schema() for module in pack.nodes.MODULES for node in module.NODES]
+    kinds = io.Model.Output, io.Sampler.Output
+    return {schema.display_name for schema in own if any(isinstance(output, kinds) for output in schema.outputs)}
+
+
+def used(pack, way, model, lab):
+    """The names of the nodes that this way to sample goes through."""
+    names = {stage.node for stage in pack.nodes.stages.of(way.patch(model, lab))}
+    loop = getattr(way.sampler, "sampler_function", None)
+    return names | ({sys.modules[loop.__module__].NAME} if loop else set())
+
+
+def test_every_node_that_acts_in_a_step_has_a_row_that_is_on(lab, nodes):
+    from comfy_api.latest import io
+
+    pack, models = lab("pack").PACK, lab("ways").Lab()
+    rows = [used(pack, node.way, getattr(models, node.on), models) for node in nodes if not node.off]
+    assert acting(pack, io) == set().union(*rows)
+
+
 def test_every_time_is_a_positive_number(found):
     ratios = [row["time"] for row in found["hosts"]] + [found["interval"]["time"]]
     ratios += [ratio for row in found["functions"] for ratio in row["time"].values()]
