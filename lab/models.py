@@ -280,13 +280,6 @@ def tokenise(text: str) -> list[int]:
     return ids + [end] * (TOKENS - len(ids))
 
 
-def text_state(text: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """The text transformer's weights without its embedding table and without the projection that the lab does
-    not use.
-    """
-    return {k: v for k, v in text.state_dict().items() if "token_embedding" not in k and "text_projection" not in k}
-
-
 def whole_table(rows: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
     """The embedding table (VOCABULARY, C) from the stored rows; the last row stands for every token that was
     never trained.
