@@ -656,9 +656,16 @@ def lab_script(name, arguments, version=None):
 
 
 def clean(_):
+    made = [cache_folder() / name for name in ("environments", "hosts", "logs", "output", "serve", "tmp")]
+    if not any(folder.exists() for folder in made):
+        say(f"There was nothing to remove in {cache_folder()}")
+        return 0
     with only_one_setup():
-        for name in ("environments", "hosts", "logs", "output", "serve", "tmp"):
-            shutil.rmtree(cache_folder() / name, ignore_errors=True)
+        for folder in made:
+            shutil.rmtree(folder, ignore_errors=True)
+    left = [str(folder) for folder in made if folder.exists()]
+    if left:
+        raise Stop(f"Not all of {', '.join(left)} could be removed: end what still uses it and run this again.")
     say(f"Removed what was in {cache_folder()}")
     return 0
 

@@ -340,6 +340,23 @@ class TestEnvironment:
         assert dev.main(["clean"]) == 0
         assert sorted(p.name for p in cache.iterdir()) == ["mine.txt", "setup.lock"]
 
+    def test_clean_says_removed_of_what_was_there(self, dev, cache, quick, capsys):
+        dev.setup()
+        for words in ("Removed what was in", "There was nothing to remove in"):
+            capsys.readouterr()
+            assert dev.main(["clean"]) == 0
+            assert capsys.readouterr().out == f"{words} {cache}\n"
+
+    def test_clean_with_nothing_there_makes_nothing(self, dev, cache):
+        assert dev.main(["clean"]) == 0
+        assert not cache.exists()
+
+    def test_clean_names_what_it_could_not_remove(self, dev, cache, quick, monkeypatch, capsys):
+        dev.setup()
+        monkeypatch.setattr(dev.shutil, "rmtree", lambda folder, ignore_errors: None)
+        assert dev.main(["clean"]) == 1
+        assert str(cache / "environments") in sentence(capsys.readouterr().err)
+
     def test_a_lock_ends_with_its_process(self, dev, cache):
         code = f"""
 import importlib.util, time
