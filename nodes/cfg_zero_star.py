@@ -71,7 +71,7 @@ class CFGZeroStar(io.ComfyNode):
 
     @classmethod
     def execute(cls, model, zero_init_steps, strength) -> io.NodeOutput:
-        steps = inputs.whole_number(NAME, "zero_init_steps", zero_init_steps, 0, MOST_STEPS)
+        steps = inputs.whole(NAME, "zero_init_steps", zero_init_steps, 0, MOST_STEPS)
         share = inputs.finite_float(NAME, "strength", strength, 0.0, 1.0)
         stage = Combine(
             NAME,

@@ -155,19 +155,13 @@ def finite_float(node: str, name: str, value, low: float, high: float) -> float:
     return float(value)
 
 
-def whole_number(node: str, name: str, value, low: int, high: int) -> int:
-    """The value as an int within [low, high]. Raises ValueError with a sentence that names node, input and remedy."""
+def whole(node: str, name: str, value, low: int, high: int) -> int:
+    """The value as an int within [low, high]; a link may bring 2 as 2.0. Raises ValueError with a sentence that names
+    node, input and remedy."""
     number = finite_float(node, name, value, low, high)
     if not number.is_integer():
         raise ValueError(f"{node}, input {name}: got {value!r}; use a whole number from {low} to {high}.")
     return int(number)
-
-
-def whole(node: str, name: str, value, low: int, high: int) -> int:
-    """The value as an int within [low, high]. Raises ValueError with a sentence that names node, input and remedy."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError(f"{node}, input {name}: got {value!r}; connect or type a whole number.")
-    return int(finite_float(node, name, value, low, high))
 
 
 def floats(node: str, fields: list[io.Float.Input], values: dict) -> dict[str, float]:

@@ -72,7 +72,7 @@ class UncondReuse(io.ComfyNode):
 
     @classmethod
     def execute(cls, model, every, frozen, start, end) -> io.NodeOutput:
-        every = inputs.whole_number(NAME, "every", every, 1, 20)
+        every = inputs.whole(NAME, "every", every, 1, 20)
         frozen = inputs.choice(NAME, "frozen", frozen, FROZEN)
         stage = Reuse(
             NAME,

@@ -389,6 +389,8 @@ def test_random_blocks_are_others_in_every_call_the_same_in_every_run_and_never_
     assert ("input", 1) not in {block for blocks in first for block in blocks}
     other = s2(model(), seed=6)
     assert first != skipped_in(lambda: sample(other, **how), monkeypatch)
+    linked = s2(model(), count=2.0, seed=5.0)
+    assert first == skipped_in(lambda: sample(linked, **how), monkeypatch)
 
 
 def test_random_blocks_leave_the_global_generators_alone():
