@@ -343,19 +343,25 @@ def ksampler(model, positive, negative, latent, *, cfg, row=None, title="", **se
     return Node("KSampler", {**links, **values}, title, row=row)
 
 
-def sampled_by(sampler, model, positive, negative, latent, *, cfg, scheduler, steps) -> Node:
-    """A custom sampler with the guider and the sigmas that it needs."""
-    pair = {"model": model, "positive": positive, "negative": negative}
-    return Node(
-        "SamplerCustomAdvanced",
-        {
+def sigmas(model, scheduler: str, steps: int) -> Node:
+    return Node("BasicScheduler", {"model": model, "scheduler": scheduler, "steps": steps, "denoise": 1.0})
+
+
+def sampled_by(kind: str, **values):
+    """In place of `ksampler`: a custom sampler of this kind with the guider and the sigmas that it needs."""
+
+    def sample(model, positive, negative, latent, *, cfg, scheduler, steps) -> Node:
+        pair = {"model": model, "positive": positive, "negative": negative}
+        parts = {
             "noise": Node("RandomNoise", {"noise_seed": 2026, "control_after_generate": "fixed"}),
             "guider": Node("CFGGuider", {**pair, "cfg": cfg}),
-            "sampler": sampler,
-            "sigmas": Node("BasicScheduler", {"model": model, "scheduler": scheduler, "steps": steps, "denoise": 1.0}),
+            "sampler": Node(kind, values),
+            "sigmas": sigmas(model, scheduler, steps),
             "latent_image": latent,
-        },
-    )
+        }
+        return Node("SamplerCustomAdvanced", parts)
+
+    return sample
 
 
 def saved(samples, vae) -> Node:
@@ -367,29 +373,43 @@ def checkpoint(name: str) -> Node:
     return Node("CheckpointLoaderSimple", {"ckpt_name": name}, size=(380, 0))
 
 
+def prompts(clip, positive, negative) -> tuple[Node, Node]:
+    return text(clip, positive, "Positive prompt"), text(clip, negative, "Negative prompt")
+
+
+def canvas(kind: str = "EmptyLatentImage", side: int = 1024, batch: int = 1) -> Node:
+    return Node(kind, {"width": side, "height": side, "batch_size": batch})
+
+
+def unchanged(load: Node) -> Node:
+    """The chain of no nodes."""
+    return load
+
+
+SDXL = "sd_xl_base_1.0.safetensors"
+FLAWS = "blurry, low quality, watermark"
+# Checkpoint, latent and settings of the sampler.
+SD3 = {"ckpt": "sd3.5_large_fp8_scaled.safetensors", "latent": "EmptySD3LatentImage", "scheduler": "sgm_uniform"}
+FLUX = {"ckpt": "flux1-dev-fp8.safetensors", "latent": "EmptySD3LatentImage", "scheduler": "simple"}
+
+
 def picture(
     heading: str,
     advice: str,
     chain,
     positive: str,
-    negative="blurry, low quality, watermark",
+    negative=FLAWS,
     *,
-    ckpt="sd_xl_base_1.0.safetensors",
+    ckpt=SDXL,
     latent="EmptyLatentImage",
+    sample=ksampler,
     more=lambda model: (),
     **settings,
 ) -> Recipe:
-    """A checkpoint, the chain's nodes on its MODEL, a plain KSampler and a saved picture."""
+    """A checkpoint, the chain's nodes on its MODEL, a sampler, a plain KSampler as a rule, and a saved picture."""
     load = checkpoint(ckpt)
-    clip = load.out(1)
     model = chain(load)
-    sampler = ksampler(
-        model,
-        text(clip, positive, "Positive prompt"),
-        text(clip, negative, "Negative prompt"),
-        Node(latent, {"width": 1024, "height": 1024, "batch_size": 1}),
-        **settings,
-    )
+    sampler = sample(model, *prompts(load.out(1), positive, negative), canvas(latent), **settings)
     return Recipe(heading, advice, (saved(sampler, load.out(2)), *more(model)))
 
 
@@ -397,26 +417,20 @@ def described(cfg: float):
     """A Guidance Report at the end of a chain, with the sigmas of the run."""
 
     def report(model):
-        sigmas = Node("BasicScheduler", {"model": model, "scheduler": "karras", "steps": 25, "denoise": 1.0})
-        return (Node("AzimuthReport", {"model": model, "sigmas": sigmas, "cfg": cfg}, size=(380, 340)),)
+        inputs = {"model": model, "sigmas": sigmas(model, "karras", 25), "cfg": cfg}
+        return (Node("AzimuthReport", inputs, size=(380, 340)),)
 
     return report
 
 
 def two_passes() -> Recipe:
-    load = checkpoint("sd_xl_base_1.0.safetensors")
-    positive = text(load.out(1), "a lighthouse on a rocky coast at dusk, long exposure, soft waves", "Positive prompt")
-    negative = text(load.out(1), "blurry, low quality, watermark", "Negative prompt")
-    canvas = Node("EmptyLatentImage", {"width": 1024, "height": 1024, "batch_size": 1})
+    load = checkpoint(SDXL)
+    pair = prompts(load.out(1), "a lighthouse on a rocky coast at dusk, long exposure, soft waves", FLAWS)
     scheduled = azimuth("ScheduledCFG", load, scale=schedule("linear", first=4.0, last=12.0))
-    first = ksampler(
-        azimuth("AngleDomain", scheduled), positive, negative, canvas, cfg=8.0, title="KSampler, first pass"
-    )
+    first = ksampler(azimuth("AngleDomain", scheduled), *pair, canvas(), cfg=8.0, title="KSampler, first pass")
     larger = Node("LatentUpscaleBy", {"samples": first, "upscale_method": "bislerp", "scale_by": 1.5})
     thresholded = azimuth("DynamicThresholding", scheduled, mimic_scale=6.0)
-    second = ksampler(
-        thresholded, positive, negative, larger, cfg=8.0, steps=20, denoise=0.5, title="KSampler, second pass"
-    )
+    second = ksampler(thresholded, *pair, larger, cfg=8.0, steps=20, denoise=0.5, title="KSampler, second pass")
     return Recipe(
         "Schedule, ADG and thresholding",
         "Both passes take their weight from one schedule; Angle Domain Guidance shapes the first and Dynamic "
@@ -424,38 +438,6 @@ def two_passes() -> Recipe:
         "MODEL, so give each its own pass.",
         (saved(second, load.out(2)),),
     )
-
-
-def autoguided() -> Recipe:
-    load, weaker = checkpoint("sd_xl_base_1.0.safetensors"), checkpoint("sd_xl_base_0.9.safetensors")
-    model = azimuth("Autoguidance", load, weak_model=weaker, scale=0.8)
-    sampler = ksampler(
-        model,
-        text(load.out(1), "a cabinet of curiosities, shells and minerals, museum photograph", "Positive prompt"),
-        text(load.out(1), "blurry, low quality", "Negative prompt"),
-        Node("EmptyLatentImage", {"width": 1024, "height": 1024, "batch_size": 1}),
-        cfg=3.0,
-    )
-    return Recipe(
-        "Autoguidance",
-        "A worse model of the same family answers the same prompt, and the picture moves away from what it gets wrong. "
-        "Use an earlier or smaller model of yours as the weaker one, and lower cfg.",
-        (saved(sampler, load.out(2)),),
-    )
-
-
-def with_own_sampler(heading: str, advice: str, sampler: Node, positive: str, *, ckpt: str, latent: str, **settings):
-    """A checkpoint, one of our samplers on its MODEL, and a saved picture."""
-    load = checkpoint(ckpt)
-    sampled = sampled_by(
-        sampler,
-        load,
-        text(load.out(1), positive, "Positive prompt"),
-        text(load.out(1), "blurry, low quality, watermark", "Negative prompt"),
-        Node(latent, {"width": 1024, "height": 1024, "batch_size": 1}),
-        **settings,
-    )
-    return Recipe(heading, advice, (saved(sampled, load.out(2)),))
 
 
 def chroma() -> Recipe:
@@ -473,12 +455,10 @@ def chroma() -> Recipe:
         negative=text(clip, "plastic skin, 3d render", "Further negative"),
         weight=0.8,
     )
-    sampler = sampled_by(
-        Node("KSamplerSelect", {"sampler_name": "euler"}),
+    sampler = sampled_by("KSamplerSelect", sampler_name="euler")(
         model,
-        text(clip, "a gardener among tall sunflowers, film photograph, late light", "Positive prompt"),
-        text(clip, "blurry, low quality, watermark", "Negative prompt"),
-        Node("EmptySD3LatentImage", {"width": 1024, "height": 1024, "batch_size": 1}),
+        *prompts(clip, "a gardener among tall sunflowers, film photograph, late light", FLAWS),
+        canvas("EmptySD3LatentImage"),
         cfg=4.0,
         scheduler="beta",
         steps=26,
@@ -520,14 +500,14 @@ def side_by_side(model: str, scheduler: str, what: str) -> Recipe:
     """Every method on one lab model, each in a row of its own."""
     load = Node("AzimuthLabLoader", {"model": model})
     positive, nothing = text(load.out(1), LAB_PROMPT, "Prompt"), text(load.out(1), "", "Nothing")
-    canvas = Node("EmptyLatentImage", {"width": 32, "height": 32, "batch_size": 4})
+    latent = canvas(side=32, batch=4)
     ends = []
     for row, (title, (cfg, chain)) in enumerate(METHODS.items()):
         sampler = ksampler(
             in_row(chain(load), row, load),
             positive,
             nothing,
-            canvas,
+            latent,
             cfg=cfg,
             row=row,
             steps=20,
@@ -598,7 +578,7 @@ RECIPES = {
         "Negative Prompt Presets",
         "Write your own negative text, choose the kind of picture and edit its list; the joined text goes to "
         "the negative prompt. Choosing a preset again restores its list.",
-        lambda load: load,
+        unchanged,
         "portrait of an old fisherman with a white beard, soft window light, photograph",
         Node("AzimuthNegativePrompt", {"text": "hat", "preset": "photographic portrait"}, size=(400, 320)),
         cfg=6.0,
@@ -652,11 +632,9 @@ RECIPES = {
         "that few steps suffice. It takes the place of the sampler's cfg, which only has to differ from 1.",
         lambda load: azimuth("RatioAware", load, preset="MAMBO-G"),
         "an old tram climbing a steep street by the sea, golden hour, photograph",
-        ckpt="sd3.5_large_fp8_scaled.safetensors",
-        latent="EmptySD3LatentImage",
-        cfg=4.5,
+        **SD3,
         sampler_name="euler",
-        scheduler="sgm_uniform",
+        cfg=4.5,
         steps=20,
     ),
     "flow_sd3_cfg_zero_star": lambda: picture(
@@ -665,11 +643,9 @@ RECIPES = {
         "first step, where a flow model is least sure. Keep a sampler that adds no noise, such as euler.",
         lambda load: azimuth("CFGZeroStar", load, zero_init_steps=1),
         "a lighthouse keeper reading by an oil lamp, storm outside the window, oil painting",
-        ckpt="sd3.5_large_fp8_scaled.safetensors",
-        latent="EmptySD3LatentImage",
-        cfg=4.5,
+        **SD3,
         sampler_name="euler",
-        scheduler="sgm_uniform",
+        cfg=4.5,
         steps=28,
     ),
     "tangential_damping_cfg": lambda: picture(
@@ -726,11 +702,9 @@ RECIPES = {
         "euler and costs nothing. If edges harden, lower alpha; it also works at cfg 1 without a negative.",
         lambda load: azimuth("MomentumGuidance", load, alpha=0.5),
         "a clockmaker's workbench, brass gears and loupes, warm lamp light, macro photograph",
-        ckpt="sd3.5_large_fp8_scaled.safetensors",
-        latent="EmptySD3LatentImage",
-        cfg=3.5,
+        **SD3,
         sampler_name="euler",
-        scheduler="sgm_uniform",
+        cfg=3.5,
         steps=18,
     ),
     "history_guidance": lambda: picture(
@@ -750,11 +724,9 @@ RECIPES = {
         "back. On flow models the paper's absolute gain can be chosen; if you see grain, switch on chatter_free.",
         lambda load: azimuth("SMC", load, gain=0.2, gain_unit="absolute, flow only"),
         "a red tram climbing a steep street between tiled houses, morning haze, photograph",
-        ckpt="sd3.5_large_fp8_scaled.safetensors",
-        latent="EmptySD3LatentImage",
-        cfg=7.5,
+        **SD3,
         sampler_name="euler",
-        scheduler="sgm_uniform",
+        cfg=7.5,
         steps=28,
     ),
     "guidance_norm_limit": lambda: picture(
@@ -867,7 +839,15 @@ RECIPES = {
         "a snow leopard on a ledge, falling snow, telephoto photograph",
         cfg=5.0,
     ),
-    "autoguidance": lambda: autoguided(),
+    "autoguidance": lambda: picture(
+        "Autoguidance",
+        "A worse model of the same family answers the same prompt, and the picture moves away from what it gets wrong. "
+        "Use an earlier or smaller model of yours as the weaker one, and lower cfg.",
+        lambda load: azimuth("Autoguidance", load, weak_model=checkpoint("sd_xl_base_0.9.safetensors"), scale=0.8),
+        "a cabinet of curiosities, shells and minerals, museum photograph",
+        "blurry, low quality",
+        cfg=3.0,
+    ),
     "flow_flux_distilled_guidance": lambda: picture(
         "Distilled Guidance on Flux-dev",
         "Two passes at embedded guidance 1.5 and 3.5 stand in for a positive and a negative one, so Angle Domain "
@@ -878,11 +858,9 @@ RECIPES = {
         ),
         "an old sailor mending a net on a wooden pier, overcast morning, documentary photograph",
         "",
-        ckpt="flux1-dev-fp8.safetensors",
-        latent="EmptySD3LatentImage",
-        cfg=1.0,
+        **FLUX,
         sampler_name="euler",
-        scheduler="simple",
+        cfg=1.0,
         steps=20,
     ),
     "flow_flux_normalized_attention_guidance": lambda: picture(
@@ -894,11 +872,9 @@ RECIPES = {
         ),
         "a watchmaker at his bench, portrait, window light, documentary photograph",
         "",
-        ckpt="flux1-dev-fp8.safetensors",
-        latent="EmptySD3LatentImage",
-        cfg=1.0,
+        **FLUX,
         sampler_name="euler",
-        scheduler="simple",
+        cfg=1.0,
         steps=20,
     ),
     "condition_annealing": lambda: picture(
@@ -909,14 +885,13 @@ RECIPES = {
         "a cabin by a lake in autumn, oil painting",
         cfg=8.0,
     ),
-    "cfg_plus_plus_sampler": lambda: with_own_sampler(
+    "cfg_plus_plus_sampler": lambda: picture(
         "CFG++ with DPM++ 2M",
         "The guider's cfg is lambda here, 0.4 to 0.8: 0.6 is about cfg 7.5. For pictures that stay as they are from "
         "one number of steps to another use a plain cfg instead: with CFG++ more steps mean more guidance.",
-        Node("AzimuthCFGPPSampler", {"method": "DPM++ 2M", "form": "official"}),
+        unchanged,
         "a fox asleep among fallen leaves, macro photograph, soft light",
-        ckpt="sd_xl_base_1.0.safetensors",
-        latent="EmptyLatentImage",
+        sample=sampled_by("AzimuthCFGPPSampler", method="DPM++ 2M", form="official"),
         cfg=0.6,
         scheduler="karras",
         steps=25,
@@ -965,11 +940,9 @@ RECIPES = {
             ),
         ),
         "a glass teapot with blooming tea on a linen cloth, bright kitchen, photograph",
-        ckpt="sd3.5_large_fp8_scaled.safetensors",
-        latent="EmptySD3LatentImage",
-        cfg=4.5,
+        **SD3,
         sampler_name="euler",
-        scheduler="sgm_uniform",
+        cfg=4.5,
         steps=28,
     ),
     "flow_sd3_skip_layer_guidance": lambda: picture(
@@ -978,23 +951,20 @@ RECIPES = {
         "and bodies. The presets begin with the numbers for other models: STG for video, S2 for any.",
         lambda load: azimuth("SkipLayer", load, preset="SLG: SD3.5 medium"),
         "a dancer leaping on an empty stage, side light, photograph",
-        ckpt="sd3.5_large_fp8_scaled.safetensors",
-        latent="EmptySD3LatentImage",
-        cfg=4.5,
+        **SD3,
         sampler_name="euler",
-        scheduler="sgm_uniform",
+        cfg=4.5,
         steps=28,
     ),
-    "flow_sd3_rectified_cfgpp": lambda: with_own_sampler(
+    "flow_sd3_rectified_cfgpp": lambda: picture(
         "Rectified-CFG++",
         "Each step follows the positive alone and is corrected by guidance that is measured half a step ahead: three "
         "passes. lam_max takes the place of the guider's cfg, which is not used; 3 is about cfg 4.",
-        Node("AzimuthRectifiedCFGPP", {"lam_max": 3.0, "gamma": 0.0, "fraction": 0.5}),
+        unchanged,
         "a hand-painted sign that says OPEN above the door of a small bakery, morning light, photograph",
-        ckpt="sd3.5_large_fp8_scaled.safetensors",
-        latent="EmptySD3LatentImage",
+        sample=sampled_by("AzimuthRectifiedCFGPP", lam_max=3.0, gamma=0.0, fraction=0.5),
+        **SD3,
         cfg=4.0,
-        scheduler="sgm_uniform",
         steps=20,
     ),
     "flow_chroma_negative_guidance": chroma,
