@@ -3,75 +3,31 @@
 Their guiders work on what the network gives out. Here predictions are taken there, and the guided one back.
 """
 
-from dataclasses import dataclass
-
 import pytest
 import torch
 from diffusers.guiders.adaptive_projected_guidance import AdaptiveProjectedGuidance
-from diffusers.guiders.auto_guidance import AutoGuidance
 from diffusers.guiders.classifier_free_guidance import ClassifierFreeGuidance
 from diffusers.guiders.classifier_free_zero_star_guidance import ClassifierFreeZeroStarGuidance
 from diffusers.guiders.frequency_decoupled_guidance import FrequencyDecoupledGuidance
 from diffusers.guiders.magnitude_aware_guidance import MagnitudeAwareGuidance
-from diffusers.guiders.perturbed_attention_guidance import PerturbedAttentionGuidance
-from diffusers.guiders.skip_layer_guidance import SkipLayerGuidance
-from diffusers.guiders.smoothed_energy_guidance import SmoothedEnergyGuidance
 from diffusers.guiders.tangential_classifier_free_guidance import TangentialClassifierFreeGuidance
 
 import guidance as g
 
-
-@dataclass(frozen=True)
-class Network:
-    """What a network gives out: of a family, at a level, and how to get there and back."""
-
-    kind: str
-    sigma: float
-    there: object
-    back: object
-
-    def guided(self, guider, x, *predictions):
-        """The denoised prediction that a guider of theirs ends with."""
-        outputs = [self.there(x, d, self.sigma, kind=self.kind) for d in predictions]
-        return self.back(x, guider.forward(*outputs).pred, self.sigma, kind=self.kind)
-
-
-def same(x, d, sigma, kind):
-    return d
-
-
-EPS = Network("ve", 3.0, g.eps_from_denoised, g.denoised_from_eps)
-V = Network("ve", 3.0, g.v_from_denoised, g.denoised_from_v)
-VELOCITY = Network("flow", 0.7, g.v_from_denoised, g.denoised_from_v)
-DENOISED = Network("ve", 3.0, same, same)
-NETWORKS = {"eps": EPS, "v": V, "velocity": VELOCITY, "denoised": DENOISED}
-
-every_network = pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
-every_scale = pytest.mark.parametrize("w", [0.0, 0.4, 1.0, 3.0, 12.0])
-every_rank = pytest.mark.parametrize("shape", [(3, 4, 9), (3, 4, 8, 6), (3, 4, 2, 8, 6)], ids=len)
-
-
-def drawn(shape=(3, 4, 8, 6), seed=0):
-    """cond, uncond, x and a weaker prediction; the samples differ in size, and so must what is done to each."""
-    generator = torch.Generator().manual_seed(seed)
-    size = torch.tensor([1.0, 0.2, 5.0], dtype=torch.float64).view(-1, *[1] * (len(shape) - 1))
-    predictions = torch.randn(4, *shape, generator=generator, dtype=torch.float64)
-    return (predictions * size[: shape[0]]).unbind()
-
-
-def dot(a, b):
-    return (a * b).flatten(1).sum(1).view(-1, *[1] * (a.ndim - 1))
-
-
-def close(ours, theirs, digits=11):
-    torch.testing.assert_close(ours, theirs, rtol=10.0**-digits, atol=10.0**-digits)
-
-
-def apart(ours, theirs, by):
-    """They differ, and by this."""
-    assert by.abs().max() > 1e-2
-    close(ours - theirs, by, 10)
-
+from .networks import (
+    DENOISED,
+    EPS,
+    NETWORKS,
+    VELOCITY,
+    V,
+    apart,
+    close,
+    dot,
+    drawn,
+    every_network,
+    every_rank,
+    every_scale,
+)
 
 # ---- classifier-free guidance, and its rescaling
 
@@ -344,83 +300,3 @@ def test_departure_a_weight_of_1_leaves_a_band_to_cond_where_theirs_takes_that_o
     close(fdg(c, u, weights), fdg(c, u, [w + 1e-12 * (w == 1.0) for w in weights]), 9)
     nearly = DENOISED.guided(FrequencyDecoupledGuidance([w + 1e-6 * (w == 1.0) for w in weights]), x, c, u)
     close(fdg(c, u, weights)[INNER], nearly[INNER], 5)
-
-
-# ---- added terms
-
-TERMS = {
-    "PAG": (PerturbedAttentionGuidance, "perturbed_guidance"),
-    "SLG": (SkipLayerGuidance, "skip_layer_guidance"),
-    "SEG": (SmoothedEnergyGuidance, "seg_guidance"),
-}
-every_term = pytest.mark.parametrize(("guider", "name"), TERMS.values(), ids=TERMS)
-
-
-def term(guider, name, w, s, **changes):
-    window = {f"{name}_start": 0.0, f"{name}_stop": 1.0, f"{name}_layers": [1]}
-    return guider(w, **{f"{name}_scale": s, **window, **changes})
-
-
-@every_term
-@every_network
-@every_rank
-def test_a_term_is_added_to_cfg(guider, name, network, shape):
-    c, u, x, bad = drawn(shape)
-    for w, s in ((5.0, 2.8), (5.0, 0.0), (0.3, 1.0)):
-        ours = g.add_term(g.cfg(c, u, scale=w), c, bad, scale=s)
-        close(ours, network.guided(term(guider, name, w, s), x, c, u, bad))
-        original = term(guider, name, w - 1.0, s, use_original_formulation=True)
-        close(ours, network.guided(original, x, c, u, bad))
-
-
-@every_term
-def test_departure_without_cfg_their_weight_is_one_more(guider, name):
-    c, u, x, bad = drawn()
-    theirs = DENOISED.guided(term(guider, name, 1.0, 2.8), x, c, u, bad)
-    apart(g.add_term(c, c, bad, scale=2.8), theirs, by=c - bad)
-    close(g.add_term(c, c, bad, scale=1.8), theirs)
-    original = term(guider, name, 0.0, 2.8, use_original_formulation=True)
-    close(g.add_term(c, c, bad, scale=2.8), DENOISED.guided(original, x, c, u, bad))
-
-
-@every_term
-def test_departure_their_term_is_off_in_the_first_step_of_its_window(guider, name):
-    c, u, x, bad = drawn()
-    with_term, found = term(guider, name, 5.0, 2.8), []
-    for step in range(4):
-        with_term.set_state(step, 4, torch.tensor(0))
-        found.append(
-            torch.equal(DENOISED.guided(with_term, x, c, u, bad), DENOISED.guided(ClassifierFreeGuidance(5.0), x, c, u))
-        )
-    assert found == [True, False, False, False]
-
-
-@every_term
-def test_departure_without_cfg_their_weaker_pass_is_shown_the_negative(guider, name):
-    without = term(guider, name, 1.0, 2.8)
-    batches = without.prepare_inputs({"prompt": ("positive", "negative")})
-    assert [batch.prompt for batch in batches] == ["positive", "negative"]
-    with_cfg = term(guider, name, 5.0, 2.8).prepare_inputs({"prompt": ("positive", "negative")})
-    assert [batch.prompt for batch in with_cfg] == ["positive", "negative", "positive"]
-
-
-@every_network
-@every_scale
-def test_autoguidance_alone_is_their_extrapolation(network, w):
-    c, _, x, bad = drawn()
-    theirs = network.guided(AutoGuidance(w, auto_guidance_layers=[1], dropout=0.1), x, c, bad)
-    close(g.add_term(c, c, bad, scale=w - 1.0), theirs)
-
-
-def test_departure_their_weaker_model_of_autoguidance_is_shown_the_negative():
-    batches = AutoGuidance(2.0, auto_guidance_layers=[1], dropout=0.1).prepare_inputs({"prompt": ("yes", "no")})
-    assert [batch.prompt for batch in batches] == ["yes", "no"]
-
-
-@every_term
-@every_rank
-@pytest.mark.parametrize("phi", [0.3, 1.0])
-def test_a_rescaled_term(guider, name, phi, shape):
-    c, u, x, bad = drawn(shape)
-    theirs = DENOISED.guided(term(guider, name, 4.0, 1.5, guidance_rescale=phi), x, c, u, bad)
-    close(g.add_term(g.cfg(c, u, scale=4.0), c, bad, scale=1.5, rescale=phi), theirs)
