@@ -10,8 +10,9 @@ import comfyui_version
 import tiny
 import torch
 from columns import ACROSS, FAMILIES, FAMILY, GUIDERS, NEIGHBOURS, SAMPLERS, STEPS, Family, Neighbour
-from methods import BY_NAME, ELSEWHERE, METHODS, Method
+from methods import BY_NAME, ELSEWHERE, METHODS
 from outcomes import ABSENT, ALONE, CRASH, LOST, NOTHING, REFUSED, SILENT, UNEQUAL, UNTRUE, WORKS, Cell, Outcome
+from rows import Method
 from tiny import sigmas_of
 
 # A change by rounding alone is smaller than this share of the spread of the unguided result.

@@ -16,7 +16,8 @@ from azimuth.nodes.rectified_cfgpp import RectifiedCFGPP
 from comfy_extras.nodes_model_advanced import RescaleCFG
 from comfy_extras.nodes_pag import PerturbedAttentionGuidance
 from comfy_extras.nodes_tcfg import TCFG
-from methods import BY_NAME, weaker
+from methods import BY_NAME
+from rows import weaker
 from test_latents import windowed
 from test_negatives import HALF, control_net, lora
 from tiny import (

@@ -44,7 +44,8 @@ from azimuth.nodes import (
 from azimuth.nodes.run import OPTION
 from comfy.patcher_extension import WrappersMP
 from comfy_api.latest import io
-from methods import BY_NAME, METHODS, MIMIC, stack
+from methods import BY_NAME, METHODS, stack
+from rows import MIMIC
 from tiny import count_passes, guider_of, model, noise, run_node, sample, sigmas_of, text
 
 NUMBERS = [

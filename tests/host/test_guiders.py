@@ -7,7 +7,8 @@ import torch
 from azimuth import guidance
 from azimuth.nodes import dynamic_thresholding
 from comfy.patcher_extension import WrappersMP
-from methods import BY_NAME, MIMIC, stack
+from methods import BY_NAME, stack
+from rows import MIMIC
 from tiny import (
     EMPTY,
     alone,

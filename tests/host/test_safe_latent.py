@@ -3,7 +3,8 @@
 import pytest
 import torch
 from azimuth import guidance
-from methods import BY_NAME, SLD
+from methods import BY_NAME
+from rows import SLD
 from tiny import alone, distance, model, noise, passes, predict, sample, sigmas_of, text, watch
 
 W = 5.0

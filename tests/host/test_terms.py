@@ -24,7 +24,8 @@ from comfy_extras.nodes_pag import PerturbedAttentionGuidance
 from comfy_extras.nodes_sag import SelfAttentionGuidance
 from comfy_extras.nodes_slg import SkipLayerGuidanceDiT
 from features import UNET_BLOCKS, need
-from methods import BY_NAME, stack, weaker
+from methods import BY_NAME, stack
+from rows import weaker
 from test_latents import FRAMES, RANKS, pair, sample_pair, setting, windowed
 from test_negatives import HALF, control_net, lora
 from tiny import (
