@@ -20,9 +20,8 @@ import torch
 from torch import Tensor
 
 from . import blocks
+from .block_patches import OVERRIDE
 from .stages import Unfit
-
-OVERRIDE = "optimized_attention_override"
 
 
 @dataclass(frozen=True)

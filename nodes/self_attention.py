@@ -6,7 +6,7 @@ import functools
 from comfy_api.latest import io
 
 from ..guidance import attention_mass, blurred_where_attended, with_same_noise
-from . import blocks, guided, inputs, pipeline, weak
+from . import block_patches, blocks, guided, inputs, pipeline, weak
 from .stages import Unfit
 
 NAME = "Self-Attention Guidance (SAG)"
@@ -25,7 +25,7 @@ class Watcher:
 
     def watch(self, model_options: dict) -> dict:
         options = weak.host_copy(model_options)
-        blocks.note_sizes(options["transformer_options"])
+        block_patches.note_sizes(options["transformer_options"])
         self.attend(options["transformer_options"])
         self.found = []
         return options
@@ -60,7 +60,7 @@ def seen(found, conds, x):
     calls = [(attention, uuid) for attention in found for uuid in attention.options["uuids"] if uuid in wanted]
     if len({uuid for _, uuid in calls}) == 1:
         attention, uuid = calls[0]
-        uuids, latent = attention.options["uuids"], attention.options[blocks.SIZES][0]
+        uuids, latent = attention.options["uuids"], attention.options[block_patches.SIZES][0]
         rows = attention.queries.shape[0] // len(uuids)
         if tuple(latent[2:]) == tuple(x.shape[2:]) and rows == x.shape[0] and attention.size is not None:
             first = uuids.index(uuid) * rows

@@ -16,7 +16,7 @@ import comfy.samplers
 from torch import Tensor
 
 from ..guidance import add_term
-from . import blocks, stages
+from . import block_patches, blocks, stages
 from .branches import BranchHandler
 from .run import Run
 from .stages import Add, Moment, Unfit, Window
@@ -100,7 +100,7 @@ def named(node: str, wanted: tuple | None) -> Pick:
     return pick
 
 
-def with_attention(pick: Pick, change: blocks.Change):
+def with_attention(pick: Pick, change: block_patches.Change):
     """To `open` a term whose weaker model is the model itself with the self-attention of some blocks changed."""
 
     def open_(model, this: Run) -> Weakened:
@@ -111,7 +111,7 @@ def with_attention(pick: Pick, change: blocks.Change):
 
 def attended(shape, chosen_at, change, net, args: dict, this: Run, moment: Moment) -> Moment:
     def patch(options, chosen, reached):
-        blocks.note_sizes(options)
+        block_patches.note_sizes(options)
         shape.attend(options, chosen, change, net, reached)
 
     return patched(patch, chosen_at(this.calls), args, moment)

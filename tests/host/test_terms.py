@@ -749,9 +749,9 @@ def mass_of(prompt, patched, **at):
     return predicted, kept[0]
 
 
-def literal_sag(prompt, patched, keep=1.0, **at):
+def literal_sag(prompt, patched, keep=1.0, seen=mass_of, **at):
     """The term of SAG for one prompt: B - D(x + keep (B - D))."""
-    d, mass = mass_of(prompt, patched, **at)
+    d, mass = seen(prompt, patched, **at)
     side = int(mass.shape[1] ** 0.5)
     mask = F.interpolate((mass > 1).float().view(-1, 1, side, side), d.shape[2:])
     at_x = torch.linspace(-4, 4, 9)
