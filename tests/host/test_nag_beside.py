@@ -251,7 +251,7 @@ def test_of_its_own_conditioning_the_text_alone_counts(said):
 # ---- other stages and other nodes
 
 
-@KINDS
+@pytest.mark.parametrize("net", [UNET, FLUX, LUMINA, Z_IMAGE], ids=lambda net: net.name)
 def test_a_term_sees_the_guided_model(net):
     """The weaker model is the guided one with its attention perturbed, so that the term is about that alone."""
     patched = BY_NAME["pag"].on(on(net), scale=2.0)

@@ -391,3 +391,20 @@ def test_what_another_node_made_of_the_attention_is_what_is_perturbed(build, sta
 
     bad = weaker(net, [2], start, attention_map=mixed, **AT)
     adds_the_term(on("pag", net, strength=0.6), net, bad)
+
+
+@every_net
+@pytest.mark.parametrize("tokens", [6, 4])
+def test_terms_see_the_model_that_another_text_guides(build, start, tokens):
+    """The last block's text, which is written out as if both were equally long, goes nowhere."""
+    net, at = architecture(build), {**AT, "cfg": 1.0}
+    guided = BY_NAME["nag"].on(net, negative=text(3, tokens=tokens))
+    c = predict(guided, **at)
+    assert distance(c, predict(net, **at)) > 1e-3
+    last = weaker(guided, [3], start, attention_map=functools.partial(look_at_themselves, 1.0), **AT)
+    for ours, bad in (
+        (on("pag", guided, blocks="3"), last),
+        (on("slg", guided, blocks="0, 2"), without(guided, [0, 2], **AT)),
+    ):
+        assert distance(bad, c) > 1e-3
+        assert distance(predict(ours, **at), c + S * (c - bad)) < EXACT
