@@ -318,6 +318,23 @@ def test_a_latent_of_odd_sides(build, start):
     adds_the_term(on("seg", net, blur=4.0), net, bad, at=at)
 
 
+def z_image_of_pixels():
+    """Z-Image's transformer over pixels, with a small network for what lies inside a patch."""
+    inside = {"decoder_hidden_size": 32, "decoder_num_res_blocks": 1, "decoder_max_freqs": 4, "use_x0": True}
+    own = {"image_model": "zimage_pixel", "in_channels": 3, "patch_size": 4, "n_layers": DEPTH}
+    return comfy.supported_models.ZImagePixelSpace({**z_image().unet_config, **own, **inside})
+
+
+def test_a_model_of_pixels():
+    net, at = architecture(z_image_of_pixels), {**AT, "x": tensor(5, 2, 3, 4 * HEIGHT, 4 * WIDTH)}
+    for name, how in (
+        ("pag", {"attention_map": functools.partial(look_at_themselves, 1.0)}),
+        ("seg", {"queries": functools.partial(blurred, 10000.0)}),
+    ):
+        adds_the_term(on(name, net), net, weaker(net, [2], 8, **how, **at), at=at)
+    adds_the_term(on("slg", net, blocks="0-2"), net, without(net, range(3), **at), at=at)
+
+
 REFERENCE = {**AT, "positive": text(1, tokens=6, reference_latents=[tensor(4, 1, 16, 4, 8)])}
 
 
