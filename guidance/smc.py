@@ -46,9 +46,9 @@ def smc(
     error = c - u  # sigma E
     k = gain * mean_abs(error) if relative else gain * s
     if chatter_free:
-        error = error - error.clamp(-k, k)
+        error = error.clamp(-k, k).neg_().add_(error)
     else:
-        error = plus(error, _side(error, s, lam, state), -k)
+        error = _side(error, s, lam, state).mul_(-k).add_(error)
         if state is not None:
             state.keep(error / safe(s))
     guided = plus(u, error, w)
