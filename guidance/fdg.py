@@ -60,8 +60,11 @@ def _halved(t: Tensor, dim: int) -> Tensor:
 def _doubled(t: Tensor, dim: int, size: int) -> Tensor:
     # Each value twice and then two means (even side) or one (odd side) is linear interpolation; four are the blur.
     means = 6 - size % 2
-    twice = _with_edges(t, dim, (means + 2) // 4).repeat_interleave(2, dim)
-    return _means(twice.narrow(dim, (means + 1) % 2, size + means), dim, means)
+    return _means(_twice(t, dim, (means + 2) // 4).narrow(dim, (means + 1) % 2, size + means), dim, means)
+
+
+def _twice(t: Tensor, dim: int, edges: int) -> Tensor:
+    return _with_edges(t, dim, edges).repeat_interleave(2, dim)
 
 
 def _with_edges(t: Tensor, dim: int, times: int) -> Tensor:
