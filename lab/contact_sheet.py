@@ -181,9 +181,24 @@ MORE = (
         chain=(Node("AzimuthUncondReuse", {"every": 3}),),
     ),
     Row(
-        "Scheduled CFG",
-        f"compressed into half of the steps, mean weight {LOW:g}",
+        "Compress Guidance",
+        f"half of the steps, mean weight {LOW:g}",
         chain=(Node("AzimuthScheduledCFG", {"scale": schedule("compressed", scale=LOW, share=0.5, exponent=1.0)}),),
+    ),
+    Row(
+        "C2FG",
+        f"exponential from w = {LOW:g}, rate 0.8",
+        chain=(Node("AzimuthScheduledCFG", {"scale": schedule("exponential", scale=LOW, rate=0.8)}),),
+    ),
+    Row(
+        "CFG truncation",
+        f"w = {HIGH:g} in the first 0.3 of the steps, 1 after",
+        chain=(
+            Node(
+                "AzimuthScheduledCFG",
+                {"scale": schedule("interval", inside=HIGH, outside=1.0, start=0.0, end=0.3)},
+            ),
+        ),
     ),
     Row(
         "CFG-Zero*",

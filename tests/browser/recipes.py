@@ -34,6 +34,39 @@ RECIPES = {
         "a red fox resting in fresh snow, morning light, wildlife photograph",
         cfg=7.0,
     ),
+    "compress_guidance": lambda: picture(
+        "Compress Guidance",
+        "Four steps in ten are guided, at a weight raised so that the mean over the run stays 4; the others make no "
+        "negative pass. If the picture burns, add APG, or raise share; a larger exponent puts most of them first.",
+        lambda load: azimuth("ScheduledCFG", load, scale=schedule("compressed", scale=4.0, share=0.4, exponent=1.0)),
+        "an otter floating on its back among kelp, overcast light, wildlife photograph",
+        cfg=4.0,
+        steps=30,
+    ),
+    "flow_sd3_c2fg_schedule": lambda: picture(
+        "C2FG",
+        "The weight grows exponentially as the noise falls: 3 at pure noise, 6.7 where none is left. Raise rate for "
+        "more detail at the same layout; rate 0 is the constant 3.",
+        lambda load: azimuth("ScheduledCFG", load, scale=schedule("exponential", scale=3.0, rate=0.8)),
+        "an apothecary's cabinet with labelled drawers and dried herbs, window light, photograph",
+        **SD3,
+        sampler_name="euler",
+        cfg=4.5,
+        steps=28,
+    ),
+    "flow_sd3_cfg_truncation": lambda: picture(
+        "CFG truncation",
+        "Guidance decides the layout in the first 40 % of the steps and is off after them: six negative passes in ten "
+        "are saved. Raise end if details drift from the prompt; the model card of Lumina 2 takes 0.25.",
+        lambda load: azimuth(
+            "ScheduledCFG", load, scale=schedule("interval", inside=4.5, outside=1.0, start=0.0, end=0.4)
+        ),
+        "a row of beach huts under a thundercloud, wet sand with reflections, photograph",
+        **SD3,
+        sampler_name="euler",
+        cfg=4.5,
+        steps=28,
+    ),
     "negative_guidance": lambda: picture(
         "Negative Guidance, two chained",
         "Each further negative has its own weight and window, so one strong word does not weaken the others. "

@@ -77,7 +77,91 @@ def test_flow_models_too():
     assert torch.equal(sample(patched, sampler="heun"), fresh("heun", "flow"))
 
 
-@pytest.mark.parametrize("name", [m.name for m in METHODS if any(s.remembers for s in stages.of(m.on(model())))])
+# ---- once a step, however often the sampler evaluates it
+
+
+REMEMBERING = [m.name for m in METHODS if any(s.remembers for s in stages.of(m.on(model())))]
+LATER = {"adaptive": {"start": 0.4}}  # the first step, after which it would be done, is evaluated once alone
+BY_CALL = ["s2"]  # it draws other blocks in every call, as its page says
+SECOND_ORDER = pytest.mark.parametrize("sampler", ["heun", "dpmpp_2s_ancestral"])
+
+
+class Noted(guidance.Memory):
+    """A memory of a run that notes what it is asked, and what it holds then."""
+
+    def __init__(self):
+        super().__init__()
+        self.noted = []
+
+    def begin(self, step):
+        super().begin(step)
+        self.noted.append((step, self.value))
+
+    def keep(self, value):
+        super().keep(value)
+        self.noted.append((None, value))
+
+
+def noted_memories(name, sampler, monkeypatch):
+    """Those of a run with a method, one for each stage and part."""
+    made = []
+    monkeypatch.setattr(run, "Memory", lambda: made.append(Noted()) or made[-1])
+    sample(BY_NAME[name].on(model(), **LATER.get(name, {})), sampler=sampler)
+    return [memory.noted for memory in made if memory.noted]
+
+
+@SECOND_ORDER
+@pytest.mark.parametrize("name", REMEMBERING)
+def test_every_evaluation_of_a_step_finds_what_the_last_one_of_an_earlier_step_kept(name, sampler, monkeypatch):
+    found = noted_memories(name, sampler, monkeypatch)
+    assert found
+    for noted in found:
+        at = before = latest = None
+        again = 0
+        for step, value in noted:
+            if step is None:
+                latest = value
+                continue
+            again += step == at and latest is not before
+            if step != at:
+                at, before = step, latest
+            assert value is before
+        assert again and latest is not None
+
+
+class Twice:
+    """A model as a sampler calls it, which evaluates every call a second time and must see the same."""
+
+    def __init__(self, once):
+        self.once = once
+
+    def __getattr__(self, name):
+        return getattr(self.once, name)
+
+    def __call__(self, *args, **kwargs):
+        first = self.once(*args, **kwargs)
+        assert torch.equal(self.once(*args, **kwargs), first)
+        return first
+
+
+def evaluating_twice(name):
+    once = comfy.samplers.sampler_object(name)
+
+    @functools.wraps(once.sampler_function)
+    def loop(model, *args, **kwargs):
+        return once.sampler_function(Twice(model), *args, **kwargs)
+
+    return comfy.samplers.KSAMPLER(loop, once.extra_options, once.inpaint_options)
+
+
+@SECOND_ORDER
+@pytest.mark.parametrize("name", [m.name for m in METHODS if m.name not in BY_CALL])
+def test_an_evaluation_that_is_made_twice_changes_nothing(name, sampler):
+    patched = BY_NAME[name].on(model())
+    assert torch.equal(sample(patched, sampler=evaluating_twice(sampler)), sample(patched, sampler=sampler))
+
+
+@pytest.mark.parametrize("name", REMEMBERING)
 @pytest.mark.parametrize("sampler", ["euler", "heun", "dpmpp_2s_ancestral"])
 def test_what_a_stage_remembers_ends_with_the_run(name, sampler):
     first = sample(BY_NAME[name].on(model()), sampler=sampler)
