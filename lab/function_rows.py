@@ -1,6 +1,7 @@
 """What bench.py measures of `guidance/`: FUNCTIONS, a row for each function and for each of its counterparts."""
 
 import functools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -103,6 +104,33 @@ def mimic(p: Latents, percentile=0.995, **knobs) -> Tensor:
     return g.mimic_threshold(p.cond, p.uncond, scale=12.0, mimic_scale=6.0, percentile=percentile, **knobs)
 
 
+# ---- What attention is measured with
+
+
+@functools.cache
+def queries(p: Latents, every: int) -> tuple[Tensor, tuple[int, int, int]]:
+    """One head's, a token for every so many pixels of a row and a column; and the size of their map."""
+    coarse = p.cond[..., ::every, ::every]
+    return coarse.flatten(2).transpose(1, 2).unsqueeze(1).contiguous(), (1, *coarse.shape[2:])[-3:]
+
+
+def smooth_queries(p: Latents, sigma: float) -> Tensor:
+    tokens, size = queries(p, 2)
+    return g.smooth_queries(tokens, size=size, sigma=sigma)
+
+
+def attention_mass(p: Latents) -> Tensor:
+    """Of one picture, as a UNet's middle block has it."""
+    tokens, size = queries(p, 8)
+    picture = tokens[..., : math.prod(size[1:]), :]
+    return g.attention_mass(picture, picture)
+
+
+def blurred_where_attended(p: Latents) -> Tensor:
+    tokens, size = queries(p, 8)
+    return g.blurred_where_attended(p.cond, tokens[:, 0, :, 0], size=size, sigma=2.0)
+
+
 # ---- The second step of a run
 
 
@@ -195,6 +223,20 @@ FUNCTIONS = (
         lambda p: g.cfgpp_2m(p.x, p.cond, p.uncond, p.first, sigma_before=3.0, sigma=2.0, sigma_next=1.2, kind="ve"),
     ),
     Function(
+        "cfgpp_2s_middle",
+        lambda p: g.cfgpp_2s_middle(p.x, p.cond, p.uncond, sigma=2.0, sigma_middle=1.5, kind="ve"),
+        limit=5.0,
+    ),
+    Function(
+        "cfgpp_2s_end",
+        lambda p: g.cfgpp_2s_end(p.x, p.first, p.cond, p.uncond, sigma=2.0, sigma_next=1.2, kind="ve"),
+        limit=5.0,
+    ),
+    Function(
+        "renoise", lambda p: g.renoise(p.x, p.second, sigma_down=1.0, sigma_next=1.2, kind="ve", s_noise=1.0), limit=5.0
+    ),
+    Function("euler_step", lambda p: g.euler_step(p.x, p.cond, sigma=2.0, sigma_next=1.2), limit=5.0),
+    Function(
         "rectified_cfgpp",
         lambda p: g.rectified_cfgpp(p.first, p.uncond, p.cond, sigma=0.7, sigma_middle=0.5),
         limit=5.0,
@@ -223,6 +265,10 @@ FUNCTIONS = (
     Function(
         "contrastive_terms",
         lambda p: g.contrastive_terms(p.cond, p.uncond, p.first, scale=7.0, sigma=p.each, kind="ve"),
+    ),
+    Function(
+        "dynamic_negative, second step",
+        lambda p: g.dynamic_negative(p.cond, p.first, x=p.x, sigma=p.each, kind="ve", state=seen_step(p)),
     ),
     Function(
         "dynamic_negative_terms, second step",
@@ -311,6 +357,10 @@ FUNCTIONS = (
     Function("add_term, rescaled", lambda p: g.add_term(p.first, p.cond, p.uncond, scale=3.0, rescale=0.7)),
     Function("perturbed_attention", lambda p: g.perturbed_attention(p.cond, p.uncond, strength=0.5)),
     Function("nag", lambda p: g.nag(p.cond, p.uncond, scale=5.0), limit=5.0),
+    Function("smooth_queries", functools.partial(smooth_queries, sigma=10.0)),
+    Function("smooth_queries, their mean", functools.partial(smooth_queries, sigma=10000.0)),
+    Function("attention_mass", attention_mass),
+    Function("blurred_where_attended", blurred_where_attended),
     Function("with_same_noise", lambda p: g.with_same_noise(p.x, p.cond, p.uncond, 0.5, kind="flow")),
     Function(
         "distilled_pair",

@@ -1,9 +1,12 @@
 """The benchmark: that it measures what it says, and what is the same on any machine. Never a time."""
 
+import inspect
 import json
 import math
+import re
 import sys
 import types
+import typing
 
 import pytest
 import torch
@@ -60,6 +63,37 @@ def test_every_node_that_acts_in_a_step_has_a_row_that_is_on(lab, nodes):
     pack, models = lab("pack").PACK, lab("ways").Lab()
     rows = [used(pack, node.way, getattr(models, node.on), models) for node in nodes if not node.off]
     assert acting(pack, io) == set().union(*rows)
+
+
+OF_SHAPES = {"dims", "per_sample"}  # they look at a shape alone
+
+
+def public(g):
+    """The code of every function of `guidance/` that takes a tensor of predictions, by its name."""
+    functions = {name: getattr(g, name) for name in g.__all__ if inspect.isfunction(getattr(g, name))}
+    hints = {name: typing.get_type_hints(function) for name, function in functions.items()}
+    return {name: functions[name].__code__ for name, of in hints.items() if [k for k in of if of[k] is torch.Tensor]}
+
+
+def calls_of(row, latents):
+    """The code of everything that a row runs."""
+    ran = set()
+    sys.setprofile(lambda frame, event, _: ran.add(frame.f_code) if event == "call" else None)
+    try:
+        row.call(latents)
+    finally:
+        sys.setprofile(None)
+    return ran
+
+
+def test_every_function_of_predictions_has_a_row_that_calls_it(lab):
+    functions = public(lab("pack").guidance)
+    latents = lab("latents").Latents((1, 4, 16, 16), torch.float32)
+    found = set()
+    for row in lab("function_rows").FUNCTIONS:
+        ran = calls_of(row, latents)
+        found |= {name for name in re.findall(r"\w+", row.name) if functions.get(name) in ran}
+    assert found == set(functions) - OF_SHAPES
 
 
 def test_every_time_is_a_positive_number(found):
