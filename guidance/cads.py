@@ -8,7 +8,7 @@ Formula: y' = sqrt(gamma) y + s sqrt(1 - gamma) n    y" = (y' - mean y') std y/s
 Space: the conditioning, not a prediction. Shapes: y, noise (B, ...), one mean and one deviation per sample.
 Units: noise n is standard normal; s, a float or B values, is measured against embeddings whose deviation is about 1
 (0.02 to 0.3 there); tau1, tau2 and psi in [0, 1].
-Identity: gamma = 1 returns y itself.
+Identity: gamma = 1 returns y itself. At gamma = 0 and psi = 1 no s but 0 has any influence.
 Departures: statistics are per sample. A constant y (a zeroed null embedding) has no deviation to restore: it stays y'.
 """
 

@@ -392,7 +392,7 @@ RECIPES = {
     "condition_annealing": lambda: picture(
         "Condition Annealing (CADS)",
         "Noise on the prompts in the first steps lets the layout differ more from seed to seed. Change the seed to see "
-        "it; a larger tau1 or a smaller scale brings the prompt back.",
+        "it; a larger tau1 brings the prompt back.",
         lambda load: azimuth("CADS", load, scale=0.25),
         "a cabin by a lake in autumn, oil painting",
         cfg=8.0,

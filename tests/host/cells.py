@@ -58,8 +58,10 @@ def rows() -> dict[str, Method]:
 # What the log says of a neighbour that has no effect beside ours.
 THEIR_FATE = re.compile(r"replaces the|replaces it|another node sets the weight|time range does not reach")
 
-# What the log says of a method that has no effect anywhere in a run.
+# What the log says of a method that has no effect anywhere in a run; and of one that saved nothing, beside what the
+# pack itself changed there.
 DENIAL = re.compile(r"The node has no effect(:| at weight 1, where| under)")
+IDLE, REPAIR = re.compile("skipped 0 of"), re.compile("time range does not reach")
 
 
 class Listener(logging.Handler):
@@ -133,12 +135,15 @@ def differ(a: torch.Tensor, b: torch.Tensor) -> bool:
 
 def with_effect(outcome: Outcome) -> Outcome:
     """What a run is that came out another than without the method: unless the log denies it, one that works."""
-    return Outcome(UNTRUE, outcome.sentences) if any(map(DENIAL.match, outcome.sentences)) else outcome
+    idle = any(map(IDLE.search, outcome.sentences))
+    if idle and any(map(REPAIR.search, outcome.sentences)):
+        return Outcome(NOTHING, outcome.sentences)
+    return Outcome(UNTRUE, outcome.sentences) if idle or any(map(DENIAL.match, outcome.sentences)) else outcome
 
 
 def without_effect(outcome: Outcome) -> Outcome:
     """What a run is that came out as without the method: explained, or silent."""
-    explained = [sentence for sentence in outcome.sentences if "no effect" in sentence or "skipped 0 of" in sentence]
+    explained = [sentence for sentence in outcome.sentences if "no effect" in sentence or IDLE.search(sentence)]
     return Outcome(NOTHING, tuple(explained)) if explained else Outcome(SILENT, outcome.sentences)
 
 
@@ -207,7 +212,7 @@ def with_neighbour(method: Method, neighbour: Neighbour) -> Outcome:
         return outcome
     if not differ(both, theirs):
         return without_effect(outcome)
-    if ours is not None and not differ(both, ours):
+    if with_effect(outcome).verdict == WORKS and ours is not None and not differ(both, ours):
         explained = any(map(THEIR_FATE.search, outcome.sentences))
         return Outcome(ALONE if explained else LOST, outcome.sentences)
     return with_effect(outcome)

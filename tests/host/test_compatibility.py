@@ -46,6 +46,14 @@ def test_what_is_seen_is_what_is_recorded(row):
     assert not changed, "\n".join([f"{row} is not what the record says: mend it, or run `{COMMAND}`", *changed])
 
 
+def test_a_method_that_saved_nothing_is_not_said_to_work():
+    """What differs there is what the pack does by itself where a negative ends."""
+    idle, repair = "The node skipped 0 of 3 negative passes.", "Azimuth: the negative's time range does not reach ..."
+    assert cells.with_effect(outcomes.Outcome(outcomes.WORKS, (repair, idle))) == (outcomes.NOTHING, (repair, idle))
+    assert cells.with_effect(outcomes.Outcome(outcomes.WORKS, (idle,))).verdict == outcomes.UNTRUE
+    assert cells.with_effect(outcomes.Outcome(outcomes.WORKS, (repair,))).verdict == outcomes.WORKS
+
+
 def test_the_file_reads_as_it_is_written():
     assert outcomes.written(RECORD) == outcomes.RECORD.read_text(encoding="utf-8"), f"run `{COMMAND}`"
 

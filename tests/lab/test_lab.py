@@ -406,6 +406,18 @@ def test_the_text_model_learns_to_read(lab):
     assert all(p.isfinite().all() for p in learner.parameters())
 
 
+def test_the_numbers_of_the_help_pages_are_measured(lab, capsys):
+    assert lab("page_numbers").main(["--steps", "3"]) == 0
+    rows = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+    tables = {cells[0]: cells[1:] for cells in rows}
+    assert len(tables["every, start"]) == 6 and len(tables["progress"]) == 5
+    distances = [float(number) for row in ("2, from 0.2", "3, from 0.2", "2, from 0") for number in tables[row]]
+    assert all(0.0 <= number < 1.0 for number in distances) and max(distances) > 0.01
+    spaces = ("ve: eps", "flow: eps", "flow: velocity")
+    gammas = [float(number) for space in spaces for number in tables[space][2].split(" to ")]
+    assert all(0.5 < number <= 1.0 for number in gammas)
+
+
 def test_training_lowers_the_loss(lab):
     train = lab("train")
     training = train.Training("ve", train.Settings(steps=30, batch=4, warm_up=4), torch.device("cpu"))
