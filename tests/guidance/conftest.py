@@ -23,6 +23,7 @@ def load(name: str, path: Path) -> None:
 
 load("guidance", ROOT / "guidance" / "__init__.py")
 load("guidance_oracle", HERE / "oracle.py")
+load("guidance_laws", HERE / "laws.py")
 load("guidance_methods", HERE / "methods.py")
 load("guidance_toys", HERE / "toys.py")
 

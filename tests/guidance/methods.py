@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import guidance_laws as laws
 import guidance_oracle as oracle
 import numpy as np
 import torch
@@ -37,8 +38,9 @@ class Method:
 
     at: value of w -> what it must return, bit for bit. reductions: name, ours(p, w), expected(p, w), bit for
     bit for any w. scales: the range of w. result: "latent" (dtype and shape of cond) or "wide" (float32 or better).
-    exact: relative error to expect in float64. pictures: whether each picture (the last two dimensions) is
-    filtered as one, so that the order of its places counts.
+    laws: name, law(p, w, result), which is 0 for any w, as far as float64 is exact. exact: relative error to expect
+    in float64. pictures: whether each picture (the last two dimensions) is filtered as one, so that the order of its
+    places counts.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Method:
     reductions: tuple = ()
     scales: tuple[float, float] = (0.0, 15.0)
     result: str = "latent"
+    laws: tuple = ()
     exact: float = 1e-11
     pictures: bool = False
 
@@ -78,6 +81,19 @@ def cond_at_any(p, w):
 
 def zeros(p, w):
     return torch.zeros_like(p.cond)
+
+
+def update(p):
+    return p.cond - p.uncond
+
+
+def above_1(law):
+    """A law that does not hold for interpolation."""
+    return lambda p, w, result: law(p, w, result) * (torch.as_tensor(w) >= 1.0)
+
+
+ROTATED = above_1(laws.as_long(cond))
+ENERGY = laws.as_long(lambda p: p.first - p.cond, lambda p, result: p.first - result)
 
 
 def gone(f, rule):
@@ -199,6 +215,7 @@ def energy(form, scope, measure):
         f"energy_preserving {form} {scope}",
         ours,
         lambda s, w: oracle.energy_preserving(s.uncond, s.cond, s.first, measure),
+        laws=(("x - D is as long as x - D_c", ENERGY),) if (form, scope) == ("plain", "sample") else (),
         reductions=(("guided equal to cond", lambda p, w: ours(p, w, guided=cond), lambda p, w: p.cond),),
     )
 
@@ -287,6 +304,8 @@ def sliding(name, first=False, gain=0.2, relative=True, chatter_free=False):
 
 
 def norm_limit(scope):
+    limited = laws.at_most(lambda w: w, cond, laws.of_pixels if scope == "pixel" else laws.length)
+
     def ours(p, w):
         return g.norm_limit(p.first, p.cond, limit=w, scope=scope)
 
@@ -294,6 +313,7 @@ def norm_limit(scope):
         f"norm_limit, {scope}",
         ours,
         lambda s, w: oracle.norm_limit(s.first, s.cond, w, scope),
+        laws=((f"each {scope} is at most w times as long as that of cond", limited),),
         at=((1e9, lambda p: p.first),),
         reductions=(
             ("guided = cond", lambda p, w: g.norm_limit(p.cond, p.cond, limit=w + 0.7, scope=scope), cond_at_any),
@@ -478,12 +498,14 @@ METHODS = [
         lambda p, w: perp_neg(p, w, p.negatives, WEIGHTS),
         lambda s, w: oracle.perp_neg(s.cond, s.uncond, s.negatives, w, WEIGHTS),
         reductions=gone(perp_neg, plain),
+        laws=(("what negatives add is orthogonal to the update", laws.across(update, plain)),),
     ),
     Method(
         "perp_terms",
         weighted(perp_terms),
         lambda s, w: oracle.perp_neg(s.cond, s.uncond, s.negatives, 1.0, (w, WEIGHTS[1])) - s.cond,
         reductions=gone(perp_terms, zeros),
+        laws=(("orthogonal to the update", laws.across(update, zeros)),),
     ),
     Method(
         "partial_negative",
@@ -537,6 +559,7 @@ METHODS = [
                 lambda p, w: p.cond,
             ),
         ),
+        laws=(("above w = 1 as long as cond", ROTATED),),
     ),
     Method(
         "apg",
@@ -544,6 +567,7 @@ METHODS = [
         lambda s, w: oracle.apg(s.cond, s.uncond, w, 0.0, 0.0, 0.0)[0],
         at=((1.0, cond),),
         reductions=(("eta 1", lambda p, w: g.apg(p.cond, p.uncond, scale=w, eta=1.0), plain),),
+        laws=(("what guidance adds is orthogonal to cond", laws.across(cond, cond_at_any)),),
     ),
     Method(
         "apg, threshold",
@@ -556,6 +580,7 @@ METHODS = [
         apg_with_momentum,
         lambda s, w: oracle.apg(s.cond, s.uncond, w, 0.0, 4.0, -0.5, s.first - s.second)[0],
         at=((1.0, cond),),
+        laws=(("what guidance adds is orthogonal to cond", laws.across(cond, cond_at_any)),),
     ),
     beta_cfg("", gamma=1.0, sigma=2.0, kind="ve"),
     beta_cfg(", flow, reference, floor", gamma=0.4, sigma=0.7, kind="flow", reference=0.1, floor=1.0),
@@ -572,6 +597,7 @@ METHODS = [
         lambda p, w: g.cfg_zero_star(p.cond, p.uncond, scale=w, x=p.first),
         lambda s, w: oracle.cfg_zero_star(s.cond, s.uncond, w, s.first),
         at=((1.0, cond),),
+        laws=(("what guidance adds is orthogonal to x - D_u", laws.across(lambda p: p.first - p.uncond, cond_at_any)),),
     ),
     Method(
         "tcfg",
@@ -649,6 +675,12 @@ METHODS = [
         lambda s, w: oracle.pmc(s.cond, s.uncond, w, 1.05, 0.0),
         at=((1.0, cond), (0.0, uncond)),
         reductions=(("floor 1", lambda p, w: g.pmc(p.cond, p.uncond, scale=w, floor=1.0), plain),),
+        laws=(
+            (
+                "above w = 1 at most gamma times as long as cond",
+                above_1(laws.at_most(lambda w: 1.05, cond, laws.length)),
+            ),
+        ),
     ),
     Method(
         "pmc, floor",
@@ -673,6 +705,7 @@ METHODS = [
         lambda p, w: g.tangential_amplify(p.cond, x=p.first, eta=w),
         lambda s, w: oracle.tag(s.cond, s.first, w),
         at=((1.0, cond),),
+        laws=(("what it adds is orthogonal to x", laws.across(first, cond_at_any)),),
         scales=(0.5, 2.0),
     ),
     Method(

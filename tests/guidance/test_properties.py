@@ -93,6 +93,17 @@ def test_reductions_bit_for_bit(method, device, name, ours, expected, shape, dty
         assert same_bits(ours(p, scale), expected(p, scale))
 
 
+LAWS = [(m, name, law) for m in METHODS for name, law in m.laws]
+
+
+@pytest.mark.parametrize("method,name,law", LAWS, ids=lambda v: getattr(v, "name", None))
+@given(shape=shapes, seed=seeds, magnitude=magnitudes, fraction=unit)
+def test_laws_of_angles_and_lengths(method, device, name, law, shape, seed, magnitude, fraction):
+    p = predictions(shape, torch.float64, device, seed, magnitude)
+    for scale in (scale_in(method, fraction), scale_per_sample(method, shape[0]).to(device)):
+        assert (law(p, scale, method.call(p, scale)).abs() < 1e-9).all(), name
+
+
 @every_method
 @given(shape=shapes.map(lambda s: (3, *s[1:])), dtype=dtypes, seed=seeds)
 def test_a_sample_never_depends_on_its_neighbours(method, device, shape, dtype, seed):
