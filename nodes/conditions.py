@@ -51,6 +51,14 @@ def with_guidance(cond: dict, value: float) -> dict:
     return with_tensor(cond, "guidance", torch.full_like(cond["model_conds"]["guidance"].cond, value))
 
 
+def heard_as(cond: dict, other: dict) -> dict:
+    """A copy with the number that another conditioning carries; itself where either carries none."""
+    found = other["model_conds"].get("guidance")
+    if found is None or "guidance" not in cond["model_conds"]:
+        return cond
+    return with_tensor(cond, "guidance", found.cond)
+
+
 def as_another(cond: dict) -> dict:
     """A copy that caches cannot take for the original: they know a conditioning by its id."""
     return {**cond, "uuid": uuid.uuid5(cond["uuid"], "azimuth")}

@@ -37,6 +37,7 @@ def embedding_stage(schedule, window, passes, low, high) -> Condition:
         rule=functools.partial(embed, PASSES[passes]),
         check=say_if_overruled,
         obstacle=conditions.no_guidance_embedding,
+        beside_pair=False,
         words="guidance embedding {}" + ("" if passes == "all" else " in the positive's passes"),
     )
 
@@ -63,6 +64,8 @@ def pair_stage(schedule, window, passes, low, high) -> Pair:
         window,
         first=functools.partial(at, high),
         second=functools.partial(at_another, low),
+        cond=functools.partial(at, 1.0),
+        uncond=functools.partial(at_another, 0.0),
         split=functools.partial(split, low, high),
         obstacle=conditions.no_guidance_embedding,
         words=f"weight {{}} from two passes, at guidance {low:g} and {high:g}",

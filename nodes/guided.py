@@ -9,7 +9,7 @@ import comfy.utils
 import torch
 
 from ..guidance import finite_per_sample, select_per_sample
-from . import branches, run, stages, weak
+from . import branches, run, stages, two_passes, weak
 from .stages import Moment, Unfit
 
 
@@ -27,7 +27,9 @@ def guide(args: dict) -> torch.Tensor:
     warn_overruled(args, this)
     this.calls += 1
     moment = moment_of(args, this)
-    guided = args["denoised"] if moment.uncond is None else settle(args, this, moment, combine(args, this, moment))
+    guided = args["denoised"]
+    if moment.uncond is not None:
+        moment, guided = settle(args, this, moment, combine(args, this, moment))
     return correct(this, moment, add_terms(args, this, moment, guided))
 
 
@@ -174,6 +176,7 @@ def name(function) -> str:
 
 def add_terms(args: dict, this: run.Run, moment: Moment, guided: torch.Tensor) -> torch.Tensor:
     """The combined result with every term that counts, each of which costs a pass."""
+    args, moment = two_passes.of_terms(args, this, moment)
     for stage in this.counting(stages.Add, this.step, moment.scale):
         try:
             seen = this.terms[stage](args, this, moment)
@@ -187,30 +190,34 @@ def add_terms(args: dict, this: run.Run, moment: Moment, guided: torch.Tensor) -
     return guided
 
 
-def settle(args: dict, this: run.Run, moment: Moment, guided: torch.Tensor) -> torch.Tensor:
-    """Note which samples have settled by now; those that had before this step get what weight 1 would give them.
+def settle(args: dict, this: run.Run, moment: Moment, guided: torch.Tensor) -> tuple[Moment, torch.Tensor]:
+    """Note which samples have settled by now; those that had before this step get what one pass would give them, and
+    are seen so by what follows.
 
     A negative that was not predicted has nothing to tell.
     """
+    seen = moment
     for stage in () if this.keeps_pass else this.counting(stages.Skip, this.step, moment.scale):
         before = this.memory(stage, 0).value
         if before is not None:
-            guided = select_per_sample(before, unguided(args, moment), guided)
+            alone = two_passes.first_prediction(this, moment.cond)
+            guided = select_per_sample(before, unguided(args, moment, alone), guided)
+            seen = dataclasses.replace(seen, cond=select_per_sample(before, alone, moment.cond))
         if not this.reusing:
             parts = dataclasses.replace(moment, value=stage.value(this, this.step)).parts(this.latent_shapes)
             settled = torch.stack([stage.rule(part) for part in parts]).all(dim=0)
             settled = settled if before is None else settled | before
             this.memory(stage, 0).keep(settled)
             this.settled = settled.all()
-    return guided
+    return seen, guided
 
 
-def unguided(args: dict, moment: Moment) -> torch.Tensor:
-    """The host's result at weight 1: the positive, and what earlier post-CFG functions added to the pair's."""
+def unguided(args: dict, moment: Moment, alone: torch.Tensor) -> torch.Tensor:
+    """The host's result of one pass: its prediction, and what earlier post-CFG functions added to the pair's."""
     options = args["model_options"]
     if "sampler_cfg_function" in options or not earlier_post_functions(options):
-        return moment.cond
-    return moment.cond + (args["denoised"] - plain(moment))
+        return alone
+    return alone + (args["denoised"] - plain(moment))
 
 
 def correct(this: run.Run, moment: Moment, guided: torch.Tensor) -> torch.Tensor:

@@ -10,7 +10,6 @@ post-CFG         turns the raw predictions of a step into the guided one (guided
 
 from __future__ import annotations
 
-import functools
 import logging
 import math
 
@@ -19,7 +18,19 @@ import comfy.sampler_helpers
 import torch
 from comfy.patcher_extension import WrappersMP
 
-from . import branches, conditions, guiders, remarks, reused_passes, run, second_model, second_text, stages, weak
+from . import (
+    branches,
+    conditions,
+    guiders,
+    remarks,
+    reused_passes,
+    run,
+    second_model,
+    second_text,
+    stages,
+    two_passes,
+    weak,
+)
 from .guided import guide
 
 KEY = "azimuth"
@@ -97,7 +108,7 @@ def obstacle(guider, row: guiders.GuiderKind, stage: stages.Stage) -> str:
     if isinstance(stage, stages.Pair):
         if row not in (guiders.BASIC, guiders.PLAIN):
             return f"under the {row.name}, which makes a pair of its own; use KSampler, CFG Guider or Basic Guider"
-        if not math.isclose(guider.cfg, 1.0):
+        if not math.isclose(guider.cfg, 1.0, rel_tol=run.WEIGHT_TOLERANCE):
             return f"at cfg {guider.cfg:g}, where the sampler's negative is contrasted; set the sampler's cfg to 1"
     if isinstance(stage, stages.Reuse) and not row.one_model:
         return f"under the {row.name}, whose negative has a model of its own; use KSampler or CFG Guider"
@@ -173,7 +184,7 @@ def predict_noise(executor, x, timestep, model_options=None, seed=None):
         return executor(x, timestep, model_options, seed)
     find_step(guider, this, timestep)
     before, conds = weight_of(guider, this), guider.conds
-    this.predictions, this.active, this.swapped, this.reusing = [], [], None, False
+    this.predictions, this.active, this.swapped, this.reusing, this.first_pass = [], [], None, False, None
     try:
         guider.conds = conditions.of_step(guider, this)
         if before is not None:  # a pair to weigh; other stages act without one
@@ -182,6 +193,7 @@ def predict_noise(executor, x, timestep, model_options=None, seed=None):
         model_options = second_text.with_text(guider, this, model_options)
         return executor(x, timestep, weak.watched(this, scale, model_options), seed)
     finally:
+        this.first_pass = None
         set_weight(guider, this, before)
         guider.conds = conds
 
@@ -192,7 +204,8 @@ def weigh(guider, this: run.Run, before: float, model_options: dict) -> dict:
     remarks.name_other_weight(this, before, scale)
     set_weight(guider, this, scale)
     if this.makes_pair(this.step):
-        model_options = with_pair(guider, this, model_options)
+        left_out = scale != this.scale_at(this.step, before)
+        model_options = two_passes.of_step(guider, this, scale, left_out, model_options)
     if guiders.makes_negative_pass(guider, this.guider, scale, model_options):
         if this.baseline_missing:
             stand_in(guider, this)
@@ -203,32 +216,15 @@ def weigh(guider, this: run.Run, before: float, model_options: dict) -> dict:
     return model_options
 
 
-def with_pair(guider, this: run.Run, model_options: dict) -> dict:
-    """Let the host evaluate the positive twice, as positive and negative, and split the two predictions before anyone
-    sees them. Both are the positive to the eyes of adapters."""
-    positive = guider.conds["positive"]
-    guider.conds = {
-        **guider.conds,
-        "positive": [this.pair.first(cond) for cond in positive],
-        "negative": [this.pair.second(cond) for cond in positive],
-    }
-    functions = [functools.partial(split_pair, this.pair), *model_options.get("sampler_pre_cfg_function", [])]
-    own = {"sampler_pre_cfg_function": functions, "disable_cfg1_optimization": True}
-    return {**branches.showing(model_options, (0, 0)), **own}
-
-
-def split_pair(pair: stages.Pair, args: dict) -> list:
-    return [*pair.split(*args["conds_out"][:2]), *args["conds_out"][2:]]
-
-
 def find_step(guider, this: run.Run, timestep) -> None:
     """Note which step this is, and whether the main negative's own time range leaves it without a prediction."""
-    baseline = guider.conds.get(this.guider.baseline) or [] if not this.pair else []
+    baseline = guider.conds.get(this.guider.baseline) or []
     timed = branches.is_timed(baseline)
     if timed or this.needs_step:
         called_at, settled = read(timestep, this.settled)
         this.enter(run.find_step(this.sigmas, called_at), settled)
-    this.baseline_missing = timed and not branches.in_time(baseline, this.step.called_at)
+    out_of_time = timed and not branches.in_time(baseline, this.step.called_at)
+    this.baseline_missing = out_of_time and not this.makes_pair(this.step)
 
 
 def read(timestep, settled) -> tuple[float, bool]:
@@ -242,6 +238,9 @@ def read(timestep, settled) -> tuple[float, bool]:
 def step_scale(guider, this: run.Run, before: float, model_options: dict) -> float:
     """The weight of this step; 1 where there is no main negative, of which the host would hand over zeros, and where
     none is needed any more."""
+    alone = this.pair and not this.makes_pair(this.step)
+    if alone and (before == this.before or not guider.conds.get(this.guider.baseline)):
+        return 1.0
     if this.baseline_missing:
         this.say("Azimuth: the negative's time range does not reach every step; those steps run at weight 1.")
         return 1.0

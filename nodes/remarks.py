@@ -10,12 +10,14 @@ import math
 import torch
 
 from . import guiders, reused_passes, run, stages
-from .guided import earlier_post_functions, name
+from .guided import earlier_post_functions, guide, name
 
 
 def introduce(guider, this: run.Run) -> None:
     """Say once what this run's guidance does that its user might not expect."""
     introduce_conditions(this)
+    if this.pair:
+        introduce_pair(guider, this)
     if this.before is None:
         warn_without_negative(this)
         return
@@ -78,12 +80,35 @@ def warn_without_negative(this: run.Run) -> None:
 
 def introduce_conditions(this: run.Run) -> None:
     for stage in this.of(stages.Condition) + this.of(stages.Attention):
-        steps = sum(stage.counts(this, step, 1.0) for step in this.steps)
+        steps = sum(stage.counts(this, step, 1.0) and has_say(this, stage, step) for step in this.steps)
         if steps:
             this.say(f"{stage} ({steps} of {len(this.steps)} steps).")
-    if this.pair:
-        steps = sum(map(this.makes_pair, this.steps))
-        this.say(f"{this.pair}; {steps} of {len(this.steps)} steps make two passes.")
+
+
+def has_say(this: run.Run, stage: stages.Stage, step: run.Step) -> bool:
+    """Whether a stage has its say at a step that makes a pair, or there is none."""
+    return getattr(stage, "beside_pair", True) or not this.makes_pair(step)
+
+
+def introduce_pair(guider, this: run.Run) -> None:
+    """Say at how many steps it is made, and what other nodes are shown of it."""
+    wants = functools.partial(guiders.wants_negative_pass, guider, this.guider, model_options=guider.model_options)
+    made = [
+        this.makes_pair(step) and (this.is_cfgpp or wants(scale))
+        for step, scale in zip(this.steps, this.scales(this.usual), strict=True)
+    ]
+    this.say(f"{this.pair}; {sum(made)} of {len(made)} steps make two passes.")
+    others = post_functions_of_others(guider.model_options)
+    if others and any(made):
+        names = ", ".join(map(name, others))
+        this.say(
+            f"{this.pair.node}: passes that {names} of other nodes make are at guidance 1, beside which D_c is an "
+            f"estimate unless low is 1."
+        )
+
+
+def post_functions_of_others(model_options: dict) -> list:
+    return [function for function in model_options.get("sampler_post_cfg_function", []) if function is not guide]
 
 
 def introduce_weight(this: run.Run, scales: list[float]) -> None:
@@ -105,11 +130,12 @@ def would_skip(this: run.Run) -> list[stages.Skip]:
 
 def warn_at_weight_1(guider, this: run.Run, scales: list[float]) -> None:
     wants = functools.partial(guiders.wants_negative_pass, guider, this.guider, model_options=guider.model_options)
-    if not this.pair and all(scale == 1.0 for scale in scales):
+    if all(scale == 1.0 for scale in scales):
+        remedy = f"raise the weight of {this.pair.node} or widen its window" if this.pair else "raise the sampler's cfg"
         made = this.is_cfgpp or any(map(wants, scales))
         why = "where the positive is all that counts" if made else "where no negative pass is made"
         for stage in would_skip(this) + (weighing(this) if made else this.of(stages.Reuse) + contrasting(this)):
-            this.say(f"{stage.node} has no effect at weight 1, {why}; raise the sampler's cfg.", logging.WARNING)
+            this.say(f"{stage.node} has no effect at weight 1, {why}; {remedy}.", logging.WARNING)
     reached = 1.0 in scales or any(this.ever_counts(stage, this.usual) for stage in this.of(stages.Skip))
     if reached and not this.guider.corrects:
         for stage in this.of(stages.Add) + this.of(stages.Correct):

@@ -73,7 +73,7 @@ def run_lines(model, cfg: float, sigmas) -> list[str]:
     weak.open_terms(model, run)
     idle = ", ".join(dict.fromkeys(stage.node for stage in own if stage not in run.stages))
     scales = run.scales(cfg)
-    pairs = [scale != 1.0 or run.makes_pair(step) for scale, step in zip(scales, run.steps, strict=True)]
+    pairs = [scale != 1.0 for scale in scales]
     terms = [run.counting(stages.Add, step, scale) for step, scale in zip(run.steps, scales, strict=True)]
     passes = len(pairs) + sum(pairs) + sum(map(len, terms))
     weights = " ".join(f"{scale:.4g}" for scale in scales)

@@ -23,6 +23,9 @@ OPTION = "azimuth_run"
 # A second evaluation of a step comes back with a rounded sigma; the host itself compares with 1e-4.
 SIGMA_TOLERANCE = 1e-5
 
+# A weight as near to 1 as this is 1.
+WEIGHT_TOLERANCE = 1e-6
+
 # How the names of samplers begin that reuse the predictions of earlier steps. The host's uni_pc calls itself unipc.
 MULTISTEP = (
     "deis",
@@ -109,6 +112,7 @@ class Run:
     settled: Tensor | None = None  # on the device: whether all samples had settled by the last guided call
     skipping: bool = False  # since a step that began with all samples settled
     keeps_pass: bool = False  # somebody wants the negative's prediction at weight 1 too
+    first_pass: tuple[list, Tensor] | None = None  # of this call's pair: its conditionings, and what was predicted
     reusing: bool = False  # whether what this call predicts of negatives is made from an earlier step
     swapped: object = None  # the branch that the host evaluates in the main negative's place at this step
     due: Counter = field(default_factory=Counter)  # negative passes, for each stage that may leave them out
@@ -192,21 +196,22 @@ class Run:
         return unchanged and not any(self.ever_counts(stage, before) for stage in self.stages)
 
     def makes_pair(self, step: Step) -> bool:
-        """Whether two passes of the positive are made at a step in place of a positive and a negative one."""
+        """Whether a step's pair is made of two passes of the positive; at weight 1 one of them is saved."""
         return self.pair is not None and self.pair.counts(self, step, 1.0)
 
     def scale_at(self, step: Step, scale: float | None) -> float:
-        """The weight of a step, from the sampler's own, or from that of the pair; 1 without one, and where a run's pair
-        is not made."""
+        """The weight of a step, from the sampler's own, from that of the pair or from the one that another node gave
+        the step in place of these; 1 without one, and where a run's pair is not made."""
         if scale is None:
             return 1.0
         if self.pair:
+            given = scale != self.before and not self.sets_weight
             if not self.makes_pair(step):
-                return 1.0
-            scale = self.pair.value(self, step)
+                return scale if given else 1.0
+            scale = scale if given else self.pair.value(self, step)
         for stage in self.of(stages.Weight):
             scale = stage.rule(self, step, stage.value(self, step), scale)
-        return 1.0 if math.isclose(scale, 1.0, rel_tol=1e-6) else scale
+        return 1.0 if math.isclose(scale, 1.0, rel_tol=WEIGHT_TOLERANCE) else scale
 
     def scales(self, scale: float) -> list[float]:
         return [self.scale_at(step, scale) for step in self.steps]
@@ -219,7 +224,8 @@ class Run:
 
     def say_weight_of_another_node(self, replaced_by: list = ()) -> None:
         """Say what becomes of a weight that is neither the sampler's nor ours."""
-        fate = "".join(f"{stage.node} replaces it" for stage in replaced_by) or "it stands for the sampler's there"
+        own = f"that of {self.pair.node}" if self.makes_pair(self.step) else "the sampler's"
+        fate = "".join(f"{stage.node} replaces it" for stage in replaced_by) or f"it stands for {own} there"
         self.say(f"Azimuth: another node sets the weight of some steps; {fate}.")
 
     @property

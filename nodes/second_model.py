@@ -11,7 +11,7 @@ import comfy.model_patcher
 import comfy.sampler_helpers
 import comfy.samplers
 
-from . import weak
+from . import conditions, weak
 from .run import Run
 from .stages import Moment
 
@@ -68,9 +68,14 @@ class SecondModel:
             "transformer_options": {**self.options["transformer_options"], "sample_sigmas": sigmas},
             "context_handler": weak.real_handler(of_run),
         }
-        conds = [args["cond"] if self.shared else self.conds]
+        conds = [args["cond"] if self.shared else self.conds_of_step(args["cond"])]
         inner, x, sigma = self.model.model, args["input"], args["sigma"]
         return dataclasses.replace(moment, other=comfy.samplers.calc_cond_batch(inner, conds, x, sigma, options)[0])
+
+
+    def conds_of_step(self, positive: list[dict]) -> list[dict]:
+        """The positive, with the guidance embedding that the first model's pass has at this step."""
+        return [conditions.heard_as(own, other) for own, other in zip(self.conds, positive, strict=True)]
 
 
 def without_hooks(cond: dict) -> dict:

@@ -115,7 +115,8 @@ class Condition(Stage):
     conditionings as it is to be, in a copy, or itself. `place` is the key of its list and its index there.
 
     `off(step, value)` is True where the rule changes nothing; `steady` is False if it changes by itself from step to
-    step. `obstacle(model, positive)` is empty, or says in the words that follow the node's name why the stage can not
+    step, and `beside_pair` if the two passes of a pair have its say at their steps. `obstacle(model, positive)` is
+    empty, or says in the words that follow the node's name why the stage can not
     act on a model with a positive conditioning.
     """
 
@@ -123,6 +124,7 @@ class Condition(Stage):
     off: Callable[[Step, float], bool] = lambda step, value: False
     obstacle: Callable[[object, list], str] = lambda model, positive: ""
     steady: bool = True
+    beside_pair: bool = True
     words: str = ""
 
     @property
@@ -161,10 +163,16 @@ class Attention(Stage):
 class Pair(Stage):
     """From which two passes come cond and uncond, where the sampler makes no negative pass? From the positive's, as
     `first(cond)` and `second(cond)` return a processed conditioning: `split(prediction, prediction)` is the pair. The
-    stage's value is the weight, unless a weight stage sets another. `obstacle` is as of `Condition`."""
+    stage's value is the weight, unless a weight stage sets another. `obstacle` is as of `Condition`.
+
+    `cond(cond)` and `uncond(cond)` return the conditioning with which one pass predicts either of the pair, as nearly
+    as the model can: at weight 1 that of cond is the only one.
+    """
 
     first: Callable[[dict], dict] = None
     second: Callable[[dict], dict] = None
+    cond: Callable[[dict], dict] = None
+    uncond: Callable[[dict], dict] = None
     split: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] = None
     obstacle: Callable[[object, list], str] = lambda model, positive: ""
     words: str = ""
@@ -250,8 +258,8 @@ class Baseline(Blended):
 class Skip(Blended):
     """Is the negative still needed? The rule sees the raw pair of a guided step and returns which samples have settled.
 
-    A settled sample is given what weight 1 gives from the next step on. Once all have settled, every step is one at
-    weight 1, so no negative pass is made.
+    A settled sample is given what the positive's own pass predicts from the next step on, as weight 1 does. Once all
+    have settled, every step is one at weight 1, so no negative pass is made.
     """
 
 
