@@ -9,7 +9,7 @@ import comfy.samplers
 import comfyui_version
 import tiny
 import torch
-from columns import ACROSS, FAMILIES, FAMILY, GUIDERS, NEIGHBOURS, SAMPLERS, STEPS, Family, Neighbour
+from columns import ACROSS, FAMILIES, FAMILY, GUIDERS, HOMES, NEIGHBOURS, SAMPLERS, STEPS, Family, Neighbour
 from methods import BY_NAME, ELSEWHERE, METHODS
 from outcomes import ABSENT, ALONE, CRASH, LOST, NOTHING, REFUSED, SILENT, UNEQUAL, UNTRUE, WORKS, Cell, Outcome
 from rows import Method
@@ -182,10 +182,9 @@ def with_sampler(method: Method, family: Family, sampler: str) -> Outcome:
 
 
 @functools.cache
-def with_neighbour_alone(neighbour: Neighbour):
-    family = FAMILY[neighbour.family]
+def with_neighbour_alone(neighbour: Neighbour, family: Family):
     try:
-        return sampled(neighbour.on(family.build()), family, "CFG Guider", **neighbour.how())
+        return sampled(neighbour.on(family.build()), family, "CFG Guider", **neighbour.how(family))
     except Exception:
         return None
 
@@ -197,22 +196,25 @@ def with_method_alone(name: str, family: Family):
 
 
 def with_neighbour(method: Method, neighbour: Neighbour) -> Outcome:
-    """A method beside something else: both have their effect, or the log says which has none."""
-    family, theirs = FAMILY[neighbour.family], with_neighbour_alone(neighbour)
+    """A method beside something else: both have their effect, or the log says which has none. What the neighbour does
+    not do without the method either is not missed."""
+    family = HOMES.get(method.name, FAMILY[neighbour.family])
+    theirs = with_neighbour_alone(neighbour, family)
     if theirs is None:
         return Outcome(ABSENT)
     ours = with_method_alone(method.name, family)
 
     def run():
         patched = neighbour.beside(functools.partial(family.on, method), family.build())
-        return sampled(patched, family, "CFG Guider", **neighbour.how())
+        return sampled(patched, family, "CFG Guider", **neighbour.how(family))
 
     both, outcome = attempted(method, run)
     if both is None:
         return outcome
     if not differ(both, theirs):
         return without_effect(outcome)
-    if with_effect(outcome).verdict == WORKS and ours is not None and not differ(both, ours):
+    acts = differ(theirs, plain(family, "CFG Guider")) and with_effect(outcome).verdict == WORKS
+    if acts and ours is not None and not differ(both, ours):
         explained = any(map(THEIR_FATE.search, outcome.sentences))
         return Outcome(ALONE if explained else LOST, outcome.sentences)
     return with_effect(outcome)

@@ -5,7 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import architectures
+import comfy.controlnet
+import comfy.ldm.flux.controlnet
+import comfy.model_management
 import comfy.nested_tensor
+import comfy.ops
 import comfy.sample
 import comfy_extras.nodes_perpneg as perpneg
 import node_helpers
@@ -23,6 +27,7 @@ from test_negatives import HALF, control_net, lora
 from tiny import (
     architecture,
     custom,
+    initialise,
     model,
     run_node,
     tensor,
@@ -202,13 +207,13 @@ class Neighbour:
     """Something else in the workflow.
 
     on      puts a node of the host on the MODEL
-    how     what the run is sampled with besides
+    how     what the run with a family is sampled with besides
     before  whether the node stands before ours in the wiring
     """
 
     name: str
     on: Callable = lambda patched: patched
-    how: Callable[[], dict] = dict
+    how: Callable[[Family], dict] = lambda family: {}
     family: str = "SD 1.5"
     before: bool = True
 
@@ -216,8 +221,27 @@ class Neighbour:
         return ours(self.on(patched)) if self.before else self.on(ours(patched))
 
 
-def controlled():
-    control = control_net().set_cond_hint(tensor(8, 1, 3, 64, 64), 0.3)
+# The models on which methods of ELSEWHERE have their neighbours: those on which they act.
+HOMES = {"distilled": FAMILY["Flux dev, cfg 5"], "distilled_pair": FAMILY["Flux dev"]}
+
+
+def is_flux(family):
+    return family in HOMES.values()
+
+
+@functools.cache
+def flux_control_net():
+    """A ControlNet that hears the number for guidance, as the model does; its hint is a latent."""
+    how = {"operations": comfy.ops.disable_weight_init, "dtype": torch.float32, "device": "cpu"}
+    config = architectures.flux().unet_config
+    net = initialise(comfy.ldm.flux.controlnet.ControlNetFlux(latent_input=True, **config, **how), seed=9)
+    hears = {"compression_ratio": 1, "extra_conds": ["y", "guidance"]}
+    return comfy.controlnet.ControlNet(net.eval(), load_device=comfy.model_management.get_torch_device(), **hears)
+
+
+def controlled(family):
+    net, hint = (flux_control_net(), (16, 8, 8)) if is_flux(family) else (control_net(), (3, 64, 64))
+    control = net.copy().set_cond_hint(tensor(8, 1, *hint), 0.3)
     both = {"control": control, "control_apply_to_uncond": False}
     return {
         role: node_helpers.conditioning_set_values(text(seed), both)
@@ -225,35 +249,37 @@ def controlled():
     }
 
 
-def repainted():
+def repainted(family):
     mask = torch.zeros(1, 1, 8, 8)
     mask[..., :4] = 1.0
-    return {"mask": mask, "latent": tensor(9, 1, 4, 8, 8)}
+    return {"mask": mask, "latent": tensor(9, 1, *family.shapes[0])}
 
 
-def masks():
+def masks(family):
     return {"positive": [*text(1, mask=HALF), *text(5, mask=1 - HALF)]}
 
 
-def areas():
+def areas(family):
     return {"positive": [*text(1), *text(5, area=(4, 4, 2, 2))]}
 
 
-def prompts_in_turn():
+def prompts_in_turn(family):
     return {"positive": [*text(1, start_percent=0.0, end_percent=0.5), *text(5, start_percent=0.5, end_percent=1.0)]}
 
 
-def a_negative_that_ends():
+def a_negative_that_ends(family):
     return {"negative": text(2, start_percent=0.0, end_percent=0.3)}
 
 
-def hooked():
-    return {"positive": text(1, hooks=lora())}
+def hooked(family):
+    of_flux = (architecture(architectures.flux).model, "diffusion_model.double_blocks.0.img_attn.proj.weight")
+    return {"positive": text(1, hooks=lora(0.05, *of_flux) if is_flux(family) else lora())}
 
 
 def in_either_order(name, on, family="SD 1.5"):
     """A node of the host before ours and after ours."""
-    return [Neighbour(f"{name}, {place} ours", on, dict, family, place == "before") for place in ("before", "after")]
+    places = {"before": True, "after": False}
+    return [Neighbour(f"{name}, {place} ours", on, family=family, before=first) for place, first in places.items()]
 
 
 NEIGHBOURS = (

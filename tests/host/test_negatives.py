@@ -233,10 +233,12 @@ def test_a_clip_schedule_is_a_time_range_too():
     assert torch.equal(sample(further(early)), sample(further(ranged)))
 
 
-def lora(strength=0.05):
+TO_V = "diffusion_model.middle_block.1.transformer_blocks.0.attn2.to_v.weight"
+
+
+def lora(strength=0.05, net=None, key=TO_V):
     """A hook that changes one weight, as a LoRA loaded by a hook node does."""
-    key = "diffusion_model.middle_block.1.transformer_blocks.0.attn2.to_v.weight"
-    weight = base_model().state_dict()[key]
+    weight = (net or base_model()).state_dict()[key]
     group = comfy.hooks.HookGroup()
     hook = comfy.hooks.WeightHook()
     hook.need_weight_init = False
