@@ -196,6 +196,11 @@ def test_adaptive_guidance_saves_the_passes_of_the_rectified_sampler(said):
     assert "Adaptive Guidance skipped 10 of 12 negative passes." in said()
 
 
+def test_the_rectified_sampler_has_the_weight_of_the_pair():
+    sampler = run_node(RectifiedCFGPP, 1.0, 0.0, 0.5)
+    assert scales(paired(), x=X, make=basic, sampler=sampler, steps=2) == [W] * 4
+
+
 @pytest.mark.parametrize("names", [(), ("norm_limit",), ("pag",), ("momentum",)], ids=str)
 def test_a_sample_that_has_settled_does_not_wait_for_its_neighbours(names):
     x = torch.stack([tensor(i, 16, 8, 8) for i in (1, 2)])
@@ -238,6 +243,12 @@ def test_the_weight_of_another_node_is_that_of_the_pair(first, make, said):
     assert set(about) == {
         "Azimuth: another node sets the weight of some steps; it stands for that of Distilled Guidance (Flux) there."
     }
+
+
+def test_another_nodes_weight_of_1_after_ours_is_that_of_the_pair_in_two_passes():
+    need("CFG Override")
+    patched = run_node(custom.CFGOverride, paired(), 1.0, 0.0, 1.0)
+    assert distance(predict(patched, cfg=1.0, **AT), literal_pair()[0]) < EXACT
 
 
 def test_outside_the_window_of_the_pair_the_weight_of_another_node_is_the_samplers(said):
