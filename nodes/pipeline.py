@@ -218,7 +218,8 @@ def weigh(guider, this: run.Run, before: float, model_options: dict) -> dict:
 
 def find_step(guider, this: run.Run, timestep) -> None:
     """Note which step this is, and whether the main negative's own time range leaves it without a prediction."""
-    baseline = guider.conds.get(this.guider.baseline) or []
+    unasked = this.pair and this.pair.window.always
+    baseline = [] if unasked else guider.conds.get(this.guider.baseline) or []
     timed = branches.is_timed(baseline)
     if timed or this.needs_step:
         called_at, settled = read(timestep, this.settled)
