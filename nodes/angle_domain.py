@@ -7,7 +7,7 @@ from comfy_api.latest import io
 
 from ..guidance import angle_domain, rotate
 from . import inputs, pipeline
-from .stages import Combine
+from .stages import Combine, up_to_1
 
 NAME = "Angle Domain Guidance (ADG)"
 
@@ -61,6 +61,8 @@ class AngleDomain(io.ComfyNode):
             rule=functools.partial(turn, RULES[inputs.choice(NAME, "mode", mode, RULES)]),
             strength=inputs.finite_float(NAME, "strength", strength, 0.0, 1.0),
             words=f"{mode}, at most {{}} degrees",
+            faint=up_to_1,
+            fainter="no effect at weights of at most 1",
         )
         return io.NodeOutput(pipeline.add_stage(model, stage))
 

@@ -55,6 +55,14 @@ class Rows:
         return [of_parts[i] for i in self.guided]
 
 
+def text_beside(second, rows: Rows, context: Tensor | None) -> Tensor:
+    """The text of the negative, beside that of the prompt. Raises Unfit where either has none."""
+    other = None if context is None else second.part("c_crossattn", rows, context)
+    if other is None:
+        raise Unfit("the prompt or its negative holds no text; encode both from one, or bypass the node")
+    return other
+
+
 def side_by_side(own: Tensor, other: Tensor) -> tuple[Tensor, tuple[int, int]]:
     """Two batches of texts (B, L, C) as one, and how many tokens without meaning either ends with."""
     longest = max(own.shape[1], other.shape[1])
@@ -90,9 +98,7 @@ class Beside:
     patched: bool = False
 
     def __call__(self, net, second, rows, executor, x, t, c_concat, context, control, options, kwargs) -> Tensor:
-        other = None if context is None else second.part("c_crossattn", rows, context)
-        if other is None:
-            raise Unfit("the prompt or its negative holds no text")
+        other = text_beside(second, rows, context)
         both, gaps = side_by_side(context, other)
         looks = Looks(second.guide, rows, gaps, both.shape[1])
         options = {**options, OVERRIDE: functools.partial(looks.override, options.get(OVERRIDE))}
@@ -178,9 +184,7 @@ class Doubled:
     refined: bool = False
 
     def __call__(self, net, second, rows, executor, x, t, c_concat, context, control, options, kwargs) -> Tensor:
-        other = None if context is None else second.part("c_crossattn", rows, context)
-        if other is None:
-            raise Unfit("the prompt or its negative holds no text")
+        other = text_beside(second, rows, context)
         both, gaps = side_by_side(context, other)
         if any(gaps) and not self.free:
             raise Unfit(
@@ -193,7 +197,10 @@ class Doubled:
                 f"move the picture; shorten the negative or write more into the prompt"
             )
         if self.refined and kwargs.get("ref_latents"):
-            raise Unfit("the prompt has reference pictures, which this model lays out between text and picture")
+            raise Unfit(
+                "the prompt has reference pictures, which this model lays out between text and picture; remove them or "
+                "bypass the node"
+            )
         more = functools.partial(with_copies, rows, len(x))
         inside = {**more(kwargs), **self.masks(second, rows, context, other, kwargs)}
         same = Same(second.guide, rows, gaps, both.shape[1])
@@ -215,7 +222,10 @@ class Doubled:
         further = kwargs.get("txt_byt5") is not None or second.part("txt_byt5", rows, context) is not None
         by_place = own is not None and own.ndim > 2
         if further or by_place or not (unmasked or self.masked):
-            raise Unfit("the prompt or its negative has a masked or a second text, which this model cannot read twice")
+            raise Unfit(
+                "the prompt or its negative has a masked or a second text, which this model cannot read twice; encode "
+                "both as one plain text or bypass the node"
+            )
         if unmasked:
             return {}
         kind = {"dtype": (theirs if own is None else own).dtype, "device": context.device}

@@ -214,7 +214,7 @@ def choose(model, wanted: tuple[Block, ...] | None, run, node: str, attention: b
     named = [Block(block.kind or shape.plain, block.index) for block in wanted]
     chosen = [block for block in named if block in own]
     if not chosen:
-        raise Unfit(f"the model has no block {listed(wanted)}; it has {listed(own)}")
+        raise Unfit(f"the model has no block {listed(wanted)}; it has {listed(own)}, so name some of those")
     if len(chosen) < len(named):
         run.say(f"{node}: the model has no block {listed(b for b in named if b not in own)}; the others are used.")
     return shape, chosen

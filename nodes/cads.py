@@ -28,7 +28,11 @@ def anneal(gamma_at, psi, run, place, cond, value):
     """The conditioning with every text in it annealed, each sample's with noise of its own."""
     gamma, found = gamma_at(run.step), texts(cond)
     if not found:
-        run.say(f"{NAME} has no effect on the {place[0]} conditioning, which holds no text.", logging.WARNING)
+        run.say(
+            f"{NAME} has no effect on the {place[0]} conditioning, which holds no text; encode it from one or bypass "
+            f"the node.",
+            logging.WARNING,
+        )
     for name, width in found.items():
         y = comfy.utils.repeat_to_batch_size(cond["model_conds"][name].cond, run.batch)
         text, rest = y[..., :width], y[..., width:]

@@ -34,7 +34,10 @@ def stands_still(run) -> bool:
 
 def say_where_zero_init_fails(run) -> None:
     if not run.from_noise:
-        run.say(f"{NAME}: zero_init_steps has no effect in a run that does not begin at the model's largest sigma.")
+        run.say(
+            f"{NAME}: zero_init_steps has no effect in a run that does not begin at the model's largest sigma; set it "
+            f"to 0, or denoise to 1."
+        )
     elif not stands_still(run):
         run.say(
             f"{NAME}: zero_init_steps leaves too much noise with {run.sampler_name}; set it to 0, or choose a sampler "

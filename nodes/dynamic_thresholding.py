@@ -23,6 +23,11 @@ def nothing_to_mimic(scale, value):
     return scale == value
 
 
+def little_to_mimic(startpoint, measure, scale, value):
+    """The contrast of a larger weight is mostly larger too, and the usual start and measure never add any."""
+    return (startpoint, measure) == ("mean", "ad") and scale < value
+
+
 def mimic_stage(schedule, percentile, strength, **knobs) -> Combine:
     return Combine(
         NAME,
@@ -33,6 +38,8 @@ def mimic_stage(schedule, percentile, strength, **knobs) -> Combine:
         acts_at_1=True,
         strength=strength,
         words=f"contrast of weight {{}}, percentile {percentile:g}",
+        faint=functools.partial(little_to_mimic, knobs["startpoint"], knobs["measure"]),
+        fainter="no effect, or a small one, at weights below its mimic_scale",
     )
 
 

@@ -17,6 +17,11 @@ def limited(scope, m):
     return norm_limit(m.guided, m.cond, limit=m.value, scope=scope)
 
 
+def little_to_limit(scale, value):
+    """A mean of the two predictions is at most as long as the longer of them."""
+    return scale <= 1.0 <= value
+
+
 class NormLimit(io.ComfyNode):
     @classmethod
     def define_schema(cls):
@@ -60,6 +65,8 @@ class NormLimit(io.ComfyNode):
             rule=functools.partial(limited, scope),
             strength=inputs.finite_float(NAME, "strength", strength, 0.0, 1.0),
             words=f"per {scope}, at most {{}} times the positive",
+            faint=little_to_limit,
+            fainter="no effect, or a small one, at weights of at most 1",
             phase=LIMIT,
             idle=lambda value: value >= 1.0,
         )

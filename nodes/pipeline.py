@@ -204,7 +204,7 @@ def weigh(guider, this: run.Run, before: float, model_options: dict) -> dict:
     remarks.name_other_weight(this, before, scale)
     set_weight(guider, this, scale)
     if this.makes_pair(this.step):
-        left_out = scale != this.scale_at(this.step, before)
+        left_out = this.skipping and scale != this.scale_at(this.step, before)
         model_options = two_passes.of_step(guider, this, scale, left_out, model_options)
     if guiders.makes_negative_pass(guider, this.guider, scale, model_options):
         if this.baseline_missing:
@@ -237,13 +237,15 @@ def read(timestep, settled) -> tuple[float, bool]:
 
 
 def step_scale(guider, this: run.Run, before: float, model_options: dict) -> float:
-    """The weight of this step; 1 where there is no main negative, of which the host would hand over zeros, and where
-    none is needed any more."""
+    """The weight of this call; 1 where there is no main negative, of which the host would hand over zeros, and where
+    none is needed."""
     alone = this.pair and not this.makes_pair(this.step)
     if alone and (before == this.before or not guider.conds.get(this.guider.baseline)):
         return 1.0
     if this.baseline_missing:
         this.say("Azimuth: the negative's time range does not reach every step; those steps run at weight 1.")
+        return 1.0
+    if this.positive_alone:
         return 1.0
     scale = this.scale_at(this.step, before)
     return 1.0 if skips(guider, this, scale, model_options) else scale

@@ -6,7 +6,7 @@ from comfy_api.latest import io
 
 from ..guidance import pmc
 from . import inputs, pipeline
-from .stages import Combine
+from .stages import Combine, up_to_1
 
 NAME = "Norm-Capped Guidance (PMC-CFG)"
 
@@ -63,6 +63,8 @@ class NormCapped(io.ComfyNode):
             off=lambda scale, value: floor == 1.0,
             strength=inputs.finite_float(NAME, "strength", strength, 0.0, 1.0),
             words=f"at most {{}} times the norm of the positive, at least {floor:g} of the weight",
+            faint=up_to_1,
+            fainter="no effect at weights of at most 1",
         )
         return io.NodeOutput(pipeline.add_stage(model, stage))
 

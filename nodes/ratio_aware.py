@@ -96,6 +96,7 @@ class RatioAware(io.ComfyNode):
             off=functools.partial(changes_nothing, top, w_max),
             strength=strength,
             acts_at_1=weight == "w_max",
+            own_weight="w_max" if weight == "w_max" else "",
             words=f"{chosen['preset']}, at most {f'{w_max:g}' if weight == 'w_max' else weight}, alpha {{}}",
         )
         return io.NodeOutput(pipeline.add_stage(model, stage))

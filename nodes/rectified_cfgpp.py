@@ -54,12 +54,12 @@ def sample_rectified_cfgpp(
     for i in trange(len(levels) - 1, disable=disable):
         sigma, sigma_next = levels[i], levels[i + 1]
         alpha = rectified_alpha(sigma, lam_max=lam_max, gamma=gamma, kind=kind) if predictor.weight else 0.0
-        here = predictor.at(1.0, x, sigma)
-        denoised = here.guided
         if alpha > 0 and sigma_next < sigma:
-            middle = predictor_sigma(sigma, sigma_next, fraction=fraction)
-            there = predictor.at(1.0 + alpha, euler_step(x, here.cond, sigma=sigma, sigma_next=middle), middle)
-            denoised = rectified_cfgpp(here.cond, there.guided, there.cond, sigma=sigma, sigma_middle=middle)
+            cond, middle = predictor.positive(x, sigma), predictor_sigma(sigma, sigma_next, fraction=fraction)
+            there = predictor.at(1.0 + alpha, euler_step(x, cond, sigma=sigma, sigma_next=middle), middle)
+            denoised = rectified_cfgpp(cond, there.guided, there.cond, sigma=sigma, sigma_middle=middle)
+        else:
+            denoised = predictor.at(1.0, x, sigma).guided
         samplers.report(callback, x, i, sigmas, denoised)
         x = euler_step(x, denoised, sigma=sigma, sigma_next=sigma_next)
     return x

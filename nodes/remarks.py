@@ -25,6 +25,7 @@ def introduce(guider, this: run.Run) -> None:
     scales = this.scales(this.usual)
     if not this.neutral or would_skip(this):
         warn_at_weight_1(guider, this, scales)
+    warn_where_faint(this, scales)
     if not this.neutral:
         introduce_weight(this, scales)
         for stage in this.of(stages.Negative):
@@ -113,7 +114,14 @@ def post_functions_of_others(model_options: dict) -> list:
 
 def introduce_weight(this: run.Run, scales: list[float]) -> None:
     for stage in this.of(stages.Weight)[-1:]:
-        if any(scale != this.usual for scale in scales):
+        overruled = overrules(this) if any(scale not in (1.0, this.usual) for scale in scales) else []
+        for rule in overruled:
+            this.say(
+                f"{rule.node} replaces the weight that {stage.node} sets, wherever it is not 1, by its "
+                f"{rule.own_weight}; set its weight to sampler cfg or bypass {stage.node}.",
+                logging.WARNING,
+            )
+        if not overruled and any(scale != this.usual for scale in scales):
             replaced = f"that of {this.pair.node}" if this.pair else f"the sampler's {this.usual:g}"
             this.say(
                 f"{stage.node} sets the weight to {min(scales):g} to {max(scales):g} over {len(scales)} steps, in "
@@ -121,6 +129,15 @@ def introduce_weight(this: run.Run, scales: list[float]) -> None:
             )
         if this.guider.steered:
             this.say(f"Under the {this.guider.name}, {stage.node} steers {this.guider.steered}.")
+
+
+def overrules(this: run.Run) -> list[stages.Combine]:
+    """The combine rules beside which nothing but its being 1 matters of the weight of a step."""
+    return [
+        rule
+        for rule in this.of(stages.Combine)
+        if rule.own_weight and rule.strength == 1.0 and this.ever_counts(rule, this.usual)
+    ]
 
 
 def would_skip(this: run.Run) -> list[stages.Skip]:
@@ -131,11 +148,10 @@ def would_skip(this: run.Run) -> list[stages.Skip]:
 def warn_at_weight_1(guider, this: run.Run, scales: list[float]) -> None:
     wants = functools.partial(guiders.wants_negative_pass, guider, this.guider, model_options=guider.model_options)
     if all(scale == 1.0 for scale in scales):
-        remedy = f"raise the weight of {this.pair.node} or widen its window" if this.pair else "raise the sampler's cfg"
         made = this.is_cfgpp or any(map(wants, scales))
         why = "where the positive is all that counts" if made else "where no negative pass is made"
         for stage in would_skip(this) + (weighing(this) if made else this.of(stages.Reuse) + contrasting(this)):
-            this.say(f"{stage.node} has no effect at weight 1, {why}; {remedy}.", logging.WARNING)
+            this.say(f"{stage.node} has no effect at weight 1, {why}; {raise_weight(this)}.", logging.WARNING)
     reached = 1.0 in scales or any(this.ever_counts(stage, this.usual) for stage in this.of(stages.Skip))
     if reached and not this.guider.corrects:
         for stage in this.of(stages.Add) + this.of(stages.Correct):
@@ -144,6 +160,34 @@ def warn_at_weight_1(guider, this: run.Run, scales: list[float]) -> None:
                 f"weight away from 1.",
                 logging.WARNING,
             )
+
+
+def warn_where_faint(this: run.Run, scales: list[float]) -> None:
+    """Name the rules for which no weight of the run is large enough."""
+    if all(scale == 1.0 for scale in scales):
+        return
+    rules = [rule for rule in this.of(stages.Combine) if is_faint(this, rule, scales)]
+    if len(rules) == len(this.of(stages.Combine)) and not (this.of(stages.Negative) or this.of(stages.Add)):
+        rules += [stage for stage in this.of(stages.Correct) if is_faint(this, stage, scales)]
+    for rule in rules:
+        this.say(f"{rule.node} has {rule.fainter}; {raise_weight(this)}, or bypass the node.", logging.WARNING)
+
+
+def is_faint(this: run.Run, stage: stages.Blended, scales: list[float]) -> bool:
+    """Whether a stage is faint at every step, and would not be switched off at another weight."""
+    on = any(stage.counts(this, step, math.inf) for step in this.steps)
+    steps = zip(this.steps, scales, strict=True)
+    return on and all(stage.faint(scale, stage.value(this, step)) for step, scale in steps)
+
+
+def raise_weight(this: run.Run) -> str:
+    """What gives a run a larger weight, in a user's words."""
+    if this.is_cfgpp:
+        return f"{this.sampler_name} takes lambda for the weight, so use a sampler that is not CFG++"
+    if setting := this.of(stages.Weight)[-1:] or [this.pair] * bool(this.pair):
+        wider = " or widen its window" if setting[0] is this.pair else ""
+        return f"raise {getattr(setting[0], 'unit', '') or setting[0].input} of {setting[0].node}{wider}"
+    return "raise lam_max of the sampler" if this.sets_weight else "raise the sampler's cfg"
 
 
 def name_foreign(model_options: dict, this: run.Run) -> None:

@@ -111,6 +111,7 @@ class Run:
     baseline_missing: bool = False
     settled: Tensor | None = None  # on the device: whether all samples had settled by the last guided call
     skipping: bool = False  # since a step that began with all samples settled
+    positive_alone: bool = False  # the sampler wants nothing else of this call
     keeps_pass: bool = False  # somebody wants the negative's prediction at weight 1 too
     first_pass: tuple[list, Tensor] | None = None  # of this call's pair: its conditionings, and what was predicted
     reusing: bool = False  # whether what this call predicts of negatives is made from an earlier step

@@ -101,6 +101,12 @@ class Predictor:
         with held(self.guider, self.weight, weight):
             return self(x, sigma)
 
+    def positive(self, x: Tensor, sigma: float) -> Tensor:
+        """What the positive alone predicts, whatever weight a node sets for the step."""
+        this = self.guider.model_options.get(run.OPTION)
+        with held(this, "positive_alone" if this else None, True):
+            return self.at(1.0, x, sigma).cond
+
     def _inpainted(self, prediction: Tensor, sigma: Tensor) -> Tensor:
         """A raw prediction with what inpainting keeps, as the host puts it into the guided one."""
         mask = self.extra_args.get("denoise_mask")
@@ -113,17 +119,17 @@ class Predictor:
 
 
 @contextlib.contextmanager
-def held(guider, weight: str | None, value: float):
-    """The guider with its weight at a value; nothing where it has none."""
-    if weight is None:
+def held(owner, attribute: str | None, value):
+    """The guider, or the run, with an attribute at a value; nothing where it has none."""
+    if attribute is None:
         yield
         return
-    before = getattr(guider, weight)
-    setattr(guider, weight, value)
+    before = getattr(owner, attribute)
+    setattr(owner, attribute, value)
     try:
         yield
     finally:
-        setattr(guider, weight, before)
+        setattr(owner, attribute, before)
 
 
 def report(callback, x: Tensor, i: int, sigmas: Tensor, denoised: Tensor) -> None:

@@ -65,13 +65,16 @@ def seen(found, conds, x):
         if tuple(latent[2:]) == tuple(x.shape[2:]) and rows == x.shape[0] and attention.size is not None:
             first = uuids.index(uuid) * rows
             return attention, slice(first, first + rows)
-    raise Unfit("its attention cannot be seen as a whole, because of areas, context windows or another node")
+    raise Unfit(
+        "its attention cannot be seen as a whole, because of areas, context windows or another node; do without these "
+        "or choose another term"
+    )
 
 
 def opened(sigma, model, this):
     frames = [shape[2] if len(shape) == 5 else 1 for shape in this.latent_shapes]
     if frames != [1] or len(this.latent_shapes[0]) < 4:
-        raise Unfit("it works on single pictures, and the latent is none")
+        raise Unfit("it works on single pictures, and the latent is none; choose another term")
     shape, chosen = blocks.choose(model, None, this, NAME, attention=True)
     return Watcher(sigma, shape, chosen, blocks.network(model))
 

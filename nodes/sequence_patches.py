@@ -25,7 +25,9 @@ def skip(options: dict, indices: set[int], reached: list) -> None:
 
     def more(options, x, kwargs):
         if 0 in indices and kwargs.get("ref_latents"):
-            raise Unfit("the prompt has reference pictures, beside which the first block cannot be left out")
+            raise Unfit(
+                "the prompt has reference pictures, beside which the first block cannot be left out; name other blocks"
+            )
         left_out = LeftOut(indices, reached)
         patches = dict(options.get("patches", {}))
         # Ahead of other nodes' patches, which act on what comes out of a block, as they would of any other.

@@ -8,7 +8,7 @@ from comfy_api.latest import io
 
 from ..guidance import skimmed, skimmed_exact
 from . import inputs, pipeline
-from .stages import Combine
+from .stages import Combine, up_to_1
 
 NAME = "Skimmed CFG"
 
@@ -95,6 +95,8 @@ class SkimmedCFG(io.ComfyNode):
             off=never if full_negative else chosen.off,
             strength=inputs.finite_float(NAME, "strength", strength, 0.0, 1.0),
             words=f"{mode}, down to weight {{}}",
+            faint=up_to_1,
+            fainter="no effect at weights of at most 1",
         )
         return io.NodeOutput(pipeline.add_stage(model, stage))
 

@@ -229,17 +229,26 @@ def at_one(scale: float, value: float) -> bool:
     return value == 1.0
 
 
+def up_to_1(scale: float, value: float) -> bool:
+    """For `Blended.faint`: the rule needs weights above 1."""
+    return scale <= 1.0
+
+
 @dataclass(frozen=True, eq=False)
 class Blended(Stage):
     """A rule in a window, of which `strength` is the share in the result: 0 is the result without it.
 
     `off(scale, value)` is True where the rule changes nothing, so that what it would act on can stand untouched.
+    `faint(scale, value)` is True where the rule does nothing, or hardly anything, though its user has not switched it
+    off; `fainter` says in the words that follow `has ` what effect that is, and where.
     """
 
     rule: Rule = None
     off: Callable[[float, float], bool] = lambda scale, value: False
     strength: float = 1.0
     words: str = ""
+    faint: Callable[[float, float], bool] = lambda scale, value: False
+    fainter: str = ""
 
     def counts(self, run: Run, step: Step, scale: float) -> bool:
         return self.strength > 0.0 and step.progress in self.window and not self.off(scale, self.value(run, step))
@@ -287,9 +296,11 @@ class Combine(Blended):
     """By what rule do cond and uncond become one? Where it is off, by plain CFG.
 
     `acts_at_1` is True if it changes the result at weight 1 too, where plain CFG and most rules give cond back.
+    `own_weight` names the input that it takes in place of the step's weight, unless its input `weight` says otherwise.
     """
 
     acts_at_1: bool = False
+    own_weight: str = ""
 
 
 class Unfit(Exception):

@@ -136,5 +136,8 @@ def patched(patch: Callable, chosen: list, args: dict, moment: Moment) -> Moment
     patch(options["transformer_options"], chosen, reached)
     other = predicted(args, options)
     if not reached:
-        raise Unfit(f"the model never calls anything in {blocks.listed(chosen)} that could be changed")
+        raise Unfit(
+            f"the model never calls anything in {blocks.listed(chosen)} that could be changed; name other blocks or "
+            f"choose another term"
+        )
     return dataclasses.replace(moment, other=other)

@@ -1,5 +1,6 @@
 """One cell of the table: a method in one place, sampled, and what was seen and heard of it."""
 
+import dataclasses
 import functools
 import logging
 import re
@@ -9,7 +10,7 @@ import comfy.samplers
 import comfyui_version
 import tiny
 import torch
-from columns import ACROSS, FAMILIES, FAMILY, GUIDERS, HOMES, NEIGHBOURS, SAMPLERS, STEPS, Family, Neighbour
+from columns import ACROSS, FAMILIES, FAMILY, GUIDERS, HOMES, LAMBDA, NEIGHBOURS, SAMPLERS, STEPS, Family, Neighbour
 from methods import BY_NAME, ELSEWHERE, METHODS
 from outcomes import ABSENT, ALONE, CRASH, LOST, NOTHING, REFUSED, SILENT, UNEQUAL, UNTRUE, WORKS, Cell, Outcome
 from rows import Method
@@ -60,7 +61,7 @@ THEIR_FATE = re.compile(r"replaces the|replaces it|another node sets the weight|
 
 # What the log says of a method that has no effect anywhere in a run; and of one that saved nothing, beside what the
 # pack itself changed there.
-DENIAL = re.compile(r"The node has no effect(:| at weight 1, where| under)")
+DENIAL = re.compile(r"The node has no effect(:| at weight 1, where| at weights of at most 1| under)")
 IDLE, REPAIR = re.compile("skipped 0 of"), re.compile("time range does not reach")
 
 
@@ -178,6 +179,8 @@ def alone(method: Method, family: Family, guider="KSampler", sampler="euler", tw
 
 def with_sampler(method: Method, family: Family, sampler: str) -> Outcome:
     home = FAMILY["Flux dev"] if method in ELSEWHERE and family.name == "SD3" else family
+    if home is family and sampler_function(sampler).endswith("_cfg_pp"):
+        home = dataclasses.replace(home, cfg=LAMBDA)
     return alone(method, home, "CFG Guider", sampler, twice=True)
 
 

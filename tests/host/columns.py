@@ -35,6 +35,7 @@ from tiny import (
 )
 
 CFG, STEPS = 5.0, 3
+LAMBDA = 0.5  # the cfg under a CFG++ sampler; another than that of the CFG++ node's row
 
 # ---- families
 
