@@ -1,5 +1,7 @@
 """The CFG++ Sampler: the official formulas, the host's own as an option, and what it asks of a run."""
 
+import copy
+
 import comfy.k_diffusion.sampling as k_diffusion
 import comfy.model_patcher
 import comfy.samplers
@@ -151,6 +153,17 @@ def test_as_the_host_it_is_the_hosts_own_sampler(kind, method):
 def test_as_the_host_with_its_options_too(options):
     theirs = sample(model(), cfg=LAM, sampler=hosts("2S", **options))
     assert distance(sample(model(), cfg=LAM, sampler=ours("2S", "as the host", **options)), theirs) < 1e-5
+
+
+@every_form
+def test_a_model_of_larger_noise_has_that_noise_drawn(form):
+    sampling = copy.copy(model().get_model_object("model_sampling"))
+    sampling.noise_scale = 1.5
+    scaled = model().clone()
+    scaled.add_object_patch("model_sampling", sampling)
+    drawn = sample(scaled, cfg=LAM, sampler=ours("2S", form, s_noise=0.8))
+    assert distance(drawn, sample(model(), cfg=LAM, sampler=ours("2S", form, s_noise=1.2))) < EXACT
+    assert distance(drawn, sample(model(), cfg=LAM, sampler=ours("2S", form, s_noise=0.8))) > 0.01
 
 
 @every_form

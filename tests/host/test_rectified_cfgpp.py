@@ -239,7 +239,14 @@ def test_a_schedule_takes_the_place_of_1_plus_alpha(said):
     )
     assert "in place of the sampler's 3" in " ".join(said())
     # A schedule at the largest weight of the sampler is not nothing, since the sampler's own changes over the run.
-    assert set(scales(patched, sampler=ours(3.0, 1.0))) == {4.0}
+    assert scales(patched, sampler=ours(3.0, 1.0)) == [4.0] + [1.0, 4.0] * 5  # alpha is 0 at t = 1
+
+
+def test_a_schedule_costs_no_negative_where_a_step_begins():
+    patched = BY_NAME["scheduled_cfg"].on(model("flow"))
+    assert passes(patched, sampler=ours(gamma=0.0)) == [1, 2] * 6
+    assert passes(stack(patched, "apg_custom"), sampler=ours(gamma=0.0)) == [1, 2] * 6
+    assert passes(patched, sampler=ours(lam_max=0.0)) == [2] * 6  # no correction: the step is the schedule's
 
 
 def test_an_off_stage_changes_nothing():

@@ -908,6 +908,21 @@ def test_the_weaker_model_keeps_its_own_patches():
     assert distance(predict(autoguided(model(), weak_model=second)), expected) < EXACT
 
 
+@pytest.mark.parametrize("build", [worse, lambda: model().clone()], ids=["another model", "the model itself"])
+def test_the_weaker_model_sees_the_sigmas_of_the_run(build):
+    seen = []
+
+    def note(apply_model, args):
+        seen.append(args["c"]["transformer_options"]["sample_sigmas"])
+        return apply_model(args["input"], args["timestep"], **args["c"])
+
+    second = build().clone()
+    second.set_model_unet_function_wrapper(note)
+    sigmas = sigmas_of(model(), 5)[:4]
+    sample(autoguided(model(), weak_model=second), sigmas=sigmas)
+    assert len(seen) == 3 and all(torch.equal(of_call.cpu(), sigmas) for of_call in seen)
+
+
 def test_the_model_itself_with_other_patches_is_not_loaded_twice():
     second = model().clone()
     second.set_model_attn1_replace(lambda q, k, v, extra: v, *MIDDLE)
