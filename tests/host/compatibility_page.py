@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from columns import ACROSS, FAMILIES, STEPS
+from columns import ACROSS, FAMILIES, LAMBDA, STEPS
 from outcomes import ABSENT, ALONE, COMMAND, FAULTS, UNKNOWN, WORKS, Cell, Outcome, Record, sentences, version
 
 PATH = Path(__file__).resolve().parents[2] / "docs" / "compatibility.md"
@@ -43,7 +43,7 @@ every model."""
 
 SAMPLERS = """\
 With CFG Guider and two models, one that predicts eps (SD 1.5) and one of flow (SD3; for Distilled Guidance Flux dev).
-Each run was made twice, with the same result."""
+Each run was made twice, with the same result. Under a CFG++ sampler the cfg is lambda: {lam}, and on Flux dev 1."""
 
 NEIGHBOURS = """\
 Here "yes" means that the node and its neighbour both have their effect, and "alone (3)" that the node has its own and
@@ -132,7 +132,7 @@ def samplers(book: Book) -> list[str]:
         return book.several({kind: (Cell(t, row, SAMPLER), Cell(t, row, sampler)) for kind, t in tables.items()})
 
     first = next(iter(tables.values()))
-    return ["## Samplers", SAMPLERS, book.table(book.record.columns[first], cell)]
+    return ["## Samplers", SAMPLERS.format(lam=LAMBDA), book.table(book.record.columns[first], cell)]
 
 
 def neighbours(book: Book) -> list[str]:
