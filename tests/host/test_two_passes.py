@@ -166,7 +166,7 @@ def test_a_rule_that_has_no_pair_anywhere_says_so(changes, said):
     assert torch.equal(run(patched), run(paired(**changes)))
     [sentence] = [sentence for sentence in said() if "no effect" in sentence]
     assert sentence.startswith("Angle Domain Guidance")
-    assert sentence.endswith("raise the weight of Distilled Guidance (Flux) or widen its window.")
+    assert sentence.endswith("raise guidance of Distilled Guidance (Flux) or widen its window.")
 
 
 # ---- Adaptive Guidance
