@@ -6,13 +6,14 @@ import logging
 from comfy_api.latest import io
 
 from . import inputs, pipeline, stages, weak
-from .second_model import SecondModel, same_weights
+from .second_model import SecondModel, same_passes, same_weights
 
 NAME = "Autoguidance"
 
 
 def second(weaker, model, run):
-    """The weaker MODEL in a run of the other. Raises ValueError where the two do not belong together."""
+    """The weaker MODEL in a run of the other. Raises ValueError where the two do not belong together, Unfit where they
+    are one."""
     theirs, ours = type(weaker.model.latent_format).__name__, type(model.model.latent_format).__name__
     if theirs != ours or pipeline.model_kind(weaker) != run.kind:
         raise ValueError(
@@ -25,6 +26,8 @@ def second(weaker, model, run):
             f"{NAME}, input weak_model: it is the model itself under other LoRAs, and both cannot be loaded at once; "
             f"load it from another file, or from a copy of the file."
         )
+    if shared and same_passes(weaker, model):
+        raise stages.Unfit("the weak_model is the model itself; connect a weaker model")
     if idle := stages.of(weaker):
         names = ", ".join(sorted({stage.node for stage in idle}))
         run.say(f"{names} on the weak_model of {NAME} has no effect; wire it to the model.", logging.WARNING)

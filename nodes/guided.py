@@ -176,7 +176,7 @@ def name(function) -> str:
 
 def add_terms(args: dict, this: run.Run, moment: Moment, guided: torch.Tensor) -> torch.Tensor:
     """The combined result with every term that counts, each of which costs a pass."""
-    args, moment = two_passes.of_terms(args, this, moment)
+    args, moment = two_passes.of_terms(args, this, not_reused(args, this, moment))
     for stage in this.counting(stages.Add, this.step, moment.scale):
         try:
             seen = this.terms[stage](args, this, moment)
@@ -188,6 +188,14 @@ def add_terms(args: dict, this: run.Run, moment: Moment, guided: torch.Tensor) -
         ours = apply(this, stage, stage.rule, dataclasses.replace(seen, guided=guided))
         guided = select_per_sample(finite, ours, guided)
     return guided
+
+
+def not_reused(args: dict, this: run.Run, moment: Moment) -> Moment:
+    """The moment with what this call predicts of the prompt that terms weaken, where the pair has a reused one."""
+    if this.weakened is None:
+        return moment
+    note_non_finite(args, this, this.weakened)
+    return dataclasses.replace(moment, cond=this.weakened)
 
 
 def settle(args: dict, this: run.Run, moment: Moment, guided: torch.Tensor) -> tuple[Moment, torch.Tensor]:

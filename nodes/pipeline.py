@@ -32,8 +32,7 @@ from . import (
     weak,
 )
 from .guided import guide
-
-KEY = "azimuth"
+from .stages import KEY
 
 
 def add_stage(model, stage: stages.Stage):
@@ -184,7 +183,8 @@ def predict_noise(executor, x, timestep, model_options=None, seed=None):
         return executor(x, timestep, model_options, seed)
     find_step(guider, this, timestep)
     before, conds = weight_of(guider, this), guider.conds
-    this.predictions, this.active, this.swapped, this.reusing, this.first_pass = [], [], None, False, None
+    this.predictions, this.active, this.swapped = [], [], None
+    this.reusing, this.weakened, this.first_pass = False, None, None
     try:
         guider.conds = conditions.of_step(guider, this)
         if before is not None:  # a pair to weigh; other stages act without one

@@ -1,5 +1,7 @@
 """Guidance Report: the resolved pipeline of a MODEL, in words."""
 
+import functools
+
 import comfy.samplers
 from comfy_api.latest import io
 from server import PromptServer
@@ -60,6 +62,13 @@ def foreign_lines(model) -> list[str]:
     return lines
 
 
+def one_frame(model) -> list[tuple[int, ...]]:
+    """The shape of a latent that the MODEL could be given. Only a run knows its own, so this says of no stage that it
+    does nothing if it does something on single pictures."""
+    space = model.model.latent_format
+    return [(1, space.latent_channels, *(1,) * (space.latent_dimensions - 2), *(64,) * min(space.latent_dimensions, 2))]
+
+
 def run_lines(model, cfg: float, sigmas) -> list[str]:
     """The weight of every step, for a plain euler run over these sigmas."""
     if len(sigmas) < 2:
@@ -68,20 +77,22 @@ def run_lines(model, cfg: float, sigmas) -> list[str]:
     kind, from_noise = pipeline.model_kind(model), pipeline.starts_from_noise(model, levels)
     sampler = comfy.samplers.ksampler("euler")
     own = tuple(s for s in stages.of(model) if not fate(model, s) and (cfg == 1.0 or not isinstance(s, stages.Pair)))
-    run = Run.open(own, levels, kind, guiders.PLAIN, sampler, from_noise=from_noise)
-    run.before, own = cfg, run.stages
+    run = Run.open(own, levels, kind, guiders.PLAIN, sampler, one_frame(model), from_noise)
+    run.before = run.usual = cfg
     weak.open_terms(model, run)
     idle = ", ".join(dict.fromkeys(stage.node for stage in own if stage not in run.stages))
     scales = run.scales(cfg)
-    pairs = [scale != 1.0 for scale in scales]
+    two = functools.partial(guiders.wants_negative_pass, None, guiders.PLAIN, model_options=model.model_options)
+    pairs = [two(scale) for scale in scales]
     terms = [run.counting(stages.Add, step, scale) for step, scale in zip(run.steps, scales, strict=True)]
     passes = len(pairs) + sum(pairs) + sum(map(len, terms))
+    without = len(pairs) * (1 + two(cfg))
     weights = " ".join(f"{scale:.4g}" for scale in scales)
     skips = "".join(f", before {stage.node} skips any" for stage in run.of(stages.Skip) + run.of(stages.Reuse))
     return [
         *([f"No effect on this model: {idle}"] if idle else []),
         f"Weights over {len(scales)} steps (euler, cfg {cfg:g}): {weights}",
-        f"Passes: {passes} in place of {2 * len(scales)}, further negatives not counted{skips}",
+        f"Passes: {passes} in place of {without}, further negatives not counted{skips}",
     ]
 
 
@@ -89,7 +100,8 @@ def report(model, cfg: float, sigmas=None) -> str:
     own = stages.of(model)
     lines = [f"Model: {'flow' if pipeline.model_kind(model) == 'flow' else 'eps, v or EDM'}"]
     lines += stage_lines(model) or ["No Azimuth stage: plain CFG"]
-    if not any(isinstance(stage, stages.Weight) for stage in own):
+    paired = cfg == 1.0 and any(isinstance(stage, stages.Pair) and not fate(model, stage) for stage in own)
+    if not paired and not any(isinstance(stage, stages.Weight) for stage in own):
         lines.append("Weight: the sampler's cfg")
     if not any(isinstance(stage, stages.Combine) for stage in own):
         lines.append("Combine rule: CFG")

@@ -32,11 +32,13 @@ class Held:
 
 @dataclass(frozen=True)
 class Passes:
-    """Those of one call: all of them, or that of the conditionings `positive` alone."""
+    """Those of one call: all of them, or that of the conditionings `positive` alone, and of those that added terms
+    weaken if these are others. Terms see both predictions of this step; to the pair the latter's is a reused one."""
 
     run: Run
     stage: Reuse
     positive: list
+    weakened: list | None
     predicts: str  # x0, eps or velocity: what the network's own output is
 
     def predictions(self, calculate: Callable, batch: list, names: list[Hashable], sigma: Tensor) -> list[Tensor]:
@@ -46,10 +48,13 @@ class Passes:
         if at is None or not others:
             return calculate(batch)
         memory = self.run.memory(self.stage, 0)
+        made = [cond if i == at or cond is self.weakened else None for i, cond in enumerate(batch)]
         self.run.reusing = self.serves(memory.value, others.values())
-        self.run.count(self.stage, len(others), len(others) * self.run.reusing)
+        self.run.count(self.stage, len(others), sum(made[i] is None for i in others) * self.run.reusing)
         if self.run.reusing:
-            return self.reused(calculate(self.alone(batch, at)), at, others, memory.value, sigma)
+            out = calculate(made)
+            self.run.weakened = next((out[i] for i in others if made[i] is not None), None)
+            return self.reused(out, at, others, memory.value, sigma)
         out = calculate(batch)
         memory.keep(Held(self.run.step.index, sigma.clone(), {of: out[at] - out[i] for i, of in others.items()}))
         return out
@@ -59,9 +64,6 @@ class Passes:
         if held is None or not all(of in held.differences for of in names):
             return False
         return 0 < self.run.step.index - held.step < self.stage.value(self.run, self.run.step)
-
-    def alone(self, batch: list, at: int) -> list:
-        return [cond if i == at else None for i, cond in enumerate(batch)]
 
     def reused(self, out: list[Tensor], at: int, others: dict, held: Held, sigma: Tensor) -> list[Tensor]:
         levels = {"sigma": sigma, "sigma_last": held.sigma, "kind": self.run.kind}
@@ -81,7 +83,8 @@ def of_step(guider, run: Run, model_options: dict) -> Passes | None:
             logging.WARNING,
         )
         return None
-    return Passes(run, stage, guider.conds["positive"], network_predicts(guider.model_patcher))
+    weakened = guider.conds.get(run.guider.contrasted) if run.counting(Add, run.step, 1.0) else None
+    return Passes(run, stage, guider.conds["positive"], weakened, network_predicts(guider.model_patcher))
 
 
 def network_predicts(model) -> str:

@@ -115,6 +115,7 @@ class Run:
     keeps_pass: bool = False  # somebody wants the negative's prediction at weight 1 too
     first_pass: tuple[list, Tensor] | None = None  # of this call's pair: its conditionings, and what was predicted
     reusing: bool = False  # whether what this call predicts of negatives is made from an earlier step
+    weakened: Tensor | None = None  # this call's prediction of what terms weaken, where the pair has a reused one
     swapped: object = None  # the branch that the host evaluates in the main negative's place at this step
     due: Counter = field(default_factory=Counter)  # negative passes, for each stage that may leave them out
     left_out: Counter = field(default_factory=Counter)

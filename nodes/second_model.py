@@ -13,7 +13,7 @@ import comfy.samplers
 
 from . import conditions, weak
 from .run import Run
-from .stages import Moment
+from .stages import KEY, Moment
 
 
 class SecondModel:
@@ -68,14 +68,14 @@ class SecondModel:
             "transformer_options": {**self.options["transformer_options"], "sample_sigmas": sigmas},
             "context_handler": weak.real_handler(of_run),
         }
-        conds = [args["cond"] if self.shared else self.conds_of_step(args["cond"])]
+        conds = [args["cond"] if self.shared else self.conds_of_step(this, args["cond"])]
         inner, x, sigma = self.model.model, args["input"], args["sigma"]
         return dataclasses.replace(moment, other=comfy.samplers.calc_cond_batch(inner, conds, x, sigma, options)[0])
 
-
-    def conds_of_step(self, positive: list[dict]) -> list[dict]:
-        """The positive, with the guidance embedding that the first model's pass has at this step."""
-        return [conditions.heard_as(own, other) for own, other in zip(self.conds, positive, strict=True)]
+    def conds_of_step(self, this: Run, positive: list[dict]) -> list[dict]:
+        """The positive as this step's condition stages make it, with the guidance embedding of the first model's."""
+        conds = conditions.changed(this, this.guider.contrasted or "positive", self.conds)
+        return [conditions.heard_as(own, other) for own, other in zip(conds, positive, strict=True)]
 
 
 def without_hooks(cond: dict) -> dict:
@@ -85,6 +85,27 @@ def without_hooks(cond: dict) -> dict:
 def same_weights(one, other) -> bool:
     """Whether two MODELs that share a network give it the same weights."""
     return not one.patches and not other.patches or one.patches_uuid == other.patches_uuid
+
+
+def same_passes(one, other) -> bool:
+    """Whether two MODELs with the same weights predict the same: what sets them apart is not read in a pass."""
+    return alike(read_in_a_pass(one), read_in_a_pass(other))
+
+
+def read_in_a_pass(model) -> dict:
+    """The options of a MODEL that a pass reads, and the wrappers of other nodes."""
+    foreign = {place: {k: v for k, v in keyed.items() if v and k != KEY} for place, keyed in model.wrappers.items()}
+    options = {name: model.model_options.get(name) for name in ("transformer_options", "model_function_wrapper")}
+    return {**options, "wrappers": {place: keyed for place, keyed in foreign.items() if keyed}}
+
+
+def alike(one, other) -> bool:
+    """Whether two options are the same; what is no container, number or text is like itself alone."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(alike(one[key], other[key]) for key in one)
+    if isinstance(one, (list, tuple)) and type(one) is type(other):
+        return len(one) == len(other) and all(map(alike, one, other))
+    return one is other or (isinstance(one, (int, float, str)) and one == other)
 
 
 def to_load(this: Run) -> dict[str, list]:

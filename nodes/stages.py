@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .run import Run, Step
 
 OPTION = "azimuth_stages"
+KEY = "azimuth"  # of our wrappers
 
 
 @dataclass(frozen=True, eq=False)

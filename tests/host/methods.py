@@ -322,7 +322,12 @@ METHODS = [
     Method(
         "sag", self_attention.SelfAttention, {"scale": 0.7, "blur": 2.0, "start": 0.0, "end": 1.0}, sag_is_off, True
     ),
-    Method("autoguidance", autoguidance.Autoguidance, {**TERM, "weak_model": weaker}, term_is_off),
+    Method(
+        "autoguidance",
+        autoguidance.Autoguidance,
+        {**TERM, "weak_model": weaker},
+        lambda cfg: [*term_is_off(cfg), {"weak_model": lambda patched: patched}],
+    ),
     Method(
         "cads",
         cads.ConditionAnnealing,

@@ -126,6 +126,41 @@ def test_a_settled_sample_gets_its_positive_and_the_pass_ends_with_the_last_of_t
         assert distance(batch[k : k + 1], alone) < 1e-4
 
 
+def agreeing(patched, agree):
+    """The MODEL with the negative predicting the positive's noise where `agree[sample]` has the step, and else its
+    opposite."""
+    steps = iter(range(STEPS))
+
+    def predict(args):
+        cond, uncond = args["conds_out"]
+        step = next(steps)
+        same = torch.tensor([step in of_sample for of_sample in agree]).view(-1, 1, 1, 1)
+        return [cond, torch.where(same, cond, 2 * args["input"] - cond)]
+
+    patched = patched.clone()
+    patched.set_model_sampler_pre_cfg_function(predict)
+    return patched
+
+
+@pytest.mark.parametrize(
+    ("agree", "settled", "made"),
+    [
+        (({1}, {}), (1, STEPS), [2] * STEPS),
+        (({1}, {3}), (1, 3), [2] * 4 + [1] * (STEPS - 4)),
+        (({3}, {1}), (3, 1), [2] * 4 + [1] * (STEPS - 4)),
+    ],
+    ids=["one", "one after the other", "the other first"],
+)
+def test_a_sample_that_has_settled_stays_so_when_its_similarity_falls_again(agree, settled, made):
+    seen = []
+    patched = agreeing(adaptive(model(), 0.5), agree)
+    sample(watch(patched, seen), x=noise(2), steps=STEPS)
+    for step, args in enumerate(seen):
+        alone = [distance(*pair) < 1e-5 for pair in zip(args["denoised"], args["cond_denoised"], strict=True)]
+        assert alone == [step > last or step in of for last, of in zip(settled, agree, strict=True)]
+    assert passes(agreeing(adaptive(model(), 0.5), agree), x=noise(2), steps=STEPS) == [2 * count for count in made]
+
+
 def under_rules(patched):
     return stack(patched, "compose", "perpendicular", "adg")
 

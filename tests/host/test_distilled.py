@@ -418,7 +418,7 @@ def test_the_report_names_it_and_counts_its_passes():
     words = report.report(paired(embedded(), end=0.5), 1.0, sigmas)
     assert "Conditioning:\n  - Distilled Guidance (Flux): guidance embedding linear 5 to 2" in words
     assert "Pair, at cfg 1:\n  - Distilled Guidance (Flux): weight 4 from two passes" in words
-    assert "Weights over 4 steps (euler, cfg 1): 4 4 1 1" in words and "Passes: 6 in place of 8" in words
+    assert "Weights over 4 steps (euler, cfg 1): 4 4 1 1" in words and "Passes: 6 in place of 4" in words
     assert "Passes: 8 in place of 8" in report.report(paired(), 5.0, sigmas)
     assert "(no effect on this model" in report.report(BY_NAME["distilled"].on(model("flow")), 1.0, sigmas)
 
