@@ -245,7 +245,7 @@ def step_scale(guider, this: run.Run, before: float, model_options: dict) -> flo
     if this.baseline_missing:
         this.say("Azimuth: the negative's time range does not reach every step; those steps run at weight 1.")
         return 1.0
-    if this.positive_alone:
+    if this.positive_alone and not this.makes_pair(this.step):
         return 1.0
     scale = this.scale_at(this.step, before)
     return 1.0 if skips(guider, this, scale, model_options) else scale
