@@ -126,11 +126,11 @@ def _spreads(f: Callable[..., Iterable[Tensor]], less: Callable, *tensors: float
         few = (t[..., :_FEW] if isinstance(t, Tensor) else t for t in first)
         starts = [total(y) / y.numel() for y in f(*map(wide, few))]
 
-        def around(*piece: float | Tensor) -> tuple[Tensor, ...]:
+        def moments(*piece: float | Tensor) -> tuple[Tensor, ...]:
             differences = (less(y, start) for y, start in zip(f(*map(wide, piece)), starts, strict=True))
             return tuple(moment for d in differences for moment in (total(d), square(d)))
 
-        sums = _added([around(*piece) for piece in (first, *others)])
+        sums = _added([moments(*piece) for piece in (first, *others)])
         count = sample[0].numel()
         return tuple(around - off.square() / count for off, around in zip(sums[::2], sums[1::2], strict=True))
 
