@@ -170,6 +170,11 @@ def earlier_post_functions(model_options: dict) -> list:
     return functions[: functions.index(guide)]
 
 
+def functions_of_others(model_options: dict, *places: str) -> list:
+    """The functions of other nodes in these lists of the options."""
+    return [function for place in places for function in model_options.get(place, []) if function is not guide]
+
+
 def name(function) -> str:
     return getattr(function, "__qualname__", type(function).__name__).split(".")[0]
 

@@ -3,14 +3,13 @@ not do under this guider, at this weight or beside another node."""
 
 from __future__ import annotations
 
-import functools
 import logging
 import math
 
 import torch
 
 from . import guiders, reused_passes, run, stages
-from .guided import earlier_post_functions, guide, name
+from .guided import earlier_post_functions, functions_of_others, name
 
 
 def introduce(guider, this: run.Run) -> None:
@@ -93,13 +92,12 @@ def has_say(this: run.Run, stage: stages.Stage, step: run.Step) -> bool:
 
 def introduce_pair(guider, this: run.Run) -> None:
     """Say at how many steps it is made, and what other nodes are shown of it."""
-    wants = functools.partial(guiders.wants_negative_pass, guider, this.guider, model_options=guider.model_options)
     made = [
-        this.makes_pair(step) and (this.is_cfgpp or wants(scale))
+        this.makes_pair(step) and wants_both(guider, this, scale)
         for step, scale in zip(this.steps, this.scales(this.usual), strict=True)
     ]
     this.say(f"{this.pair}; {sum(made)} of {len(made)} steps make two passes.")
-    others = post_functions_of_others(guider.model_options)
+    others = functions_of_others(guider.model_options, "sampler_post_cfg_function")
     if others and any(made):
         names = ", ".join(map(name, others))
         this.say(
@@ -108,8 +106,9 @@ def introduce_pair(guider, this: run.Run) -> None:
         )
 
 
-def post_functions_of_others(model_options: dict) -> list:
-    return [function for function in model_options.get("sampler_post_cfg_function", []) if function is not guide]
+def wants_both(guider, this: run.Run, scale: float) -> bool:
+    """Whether a step at this scale needs both predictions of its pair."""
+    return this.is_cfgpp or guiders.wants_negative_pass(guider, this.guider, scale, guider.model_options)
 
 
 def introduce_weight(this: run.Run, scales: list[float]) -> None:
@@ -146,9 +145,8 @@ def would_skip(this: run.Run) -> list[stages.Skip]:
 
 
 def warn_at_weight_1(guider, this: run.Run, scales: list[float]) -> None:
-    wants = functools.partial(guiders.wants_negative_pass, guider, this.guider, model_options=guider.model_options)
     if all(scale == 1.0 for scale in scales):
-        made = this.is_cfgpp or any(map(wants, scales))
+        made = wants_both(guider, this, 1.0)
         why = "where the positive is all that counts" if made else "where no negative pass is made"
         for stage in would_skip(this) + (weighing(this) if made else this.of(stages.Reuse) + contrasting(this)):
             this.say(f"{stage.node} has no effect at weight 1, {why}; {raise_weight(this)}.", logging.WARNING)

@@ -98,7 +98,7 @@ def network_predicts(model) -> str:
 
 def name_witnesses(model_options: dict, run: Run) -> None:
     """Say what the functions of other nodes see where passes are left out."""
-    others = [function for place in PLACES for function in model_options.get(place, []) if function is not guided.guide]
+    others = guided.functions_of_others(model_options, *PLACES)
     if "sampler_cfg_function" in model_options:
         others.append(model_options["sampler_cfg_function"])
     for stage in run.of(Reuse):
