@@ -11,7 +11,6 @@ Departures: the host's node reduces over the batch and returns NaN where cond eq
 has its own projection, and with p = 0 there is no direction to protect: perp(a) = a.
 """
 
-import functools
 from collections.abc import Sequence
 
 import torch
@@ -19,7 +18,7 @@ from torch import Tensor
 
 from .cfg import cfg
 from .compose import weighted
-from .reduce import add_, by_piece, per_sample, products_along, share
+from .reduce import add_, by_piece, per_sample, plus, products_along, share
 
 
 def perp_neg(
@@ -36,7 +35,7 @@ def perp_neg(
         return cfg(cond, uncond, scale=scale)
     w = per_sample(scale, cond)
     taken = [w * each for each in weights]
-    reach = w + _along(cond, uncond, negatives, taken)
+    reach = _reach(w, cond, uncond, negatives, taken)
 
     def guided(c: Tensor, u: Tensor, reach: Tensor, *rest: float | Tensor, out: Tensor | None = None) -> Tensor:
         return _less_negatives(torch.lerp(u, c, reach, out=out), u, *rest)
@@ -52,10 +51,10 @@ def perp_terms(
     if not negatives:
         return torch.zeros_like(cond)
 
-    def terms(c: Tensor, u: Tensor, along: Tensor, *rest: float | Tensor, out: Tensor | None = None) -> Tensor:
-        return _less_negatives(torch.sub(c, u, out=out).mul_(along), u, *rest)
+    def terms(c: Tensor, u: Tensor, reach: Tensor, *rest: float | Tensor, out: Tensor | None = None) -> Tensor:
+        return _less_negatives(torch.sub(c, u, out=out).mul_(reach), u, *rest)
 
-    return by_piece(terms, cond, uncond, _along(cond, uncond, negatives, weights), *negatives, *weights)
+    return by_piece(terms, cond, uncond, _reach(0.0, cond, uncond, negatives, weights), *negatives, *weights)
 
 
 def _effective(negatives, weights, like: Tensor) -> tuple[list[Tensor], list[float | Tensor]]:
@@ -64,11 +63,16 @@ def _effective(negatives, weights, like: Tensor) -> tuple[list[Tensor], list[flo
     return [n for n, _ in pairs], [per_sample(w, like) for _, w in pairs]
 
 
-def _along(cond: Tensor, uncond: Tensor, negatives: list[Tensor], weights: list[float | Tensor]) -> Tensor:
-    """sum_i w_i <n_i, p>/||p||^2: how much of p the parallel parts of the negatives are, 0 if p is."""
+def _reach(
+    scale: float | Tensor, cond: Tensor, uncond: Tensor, negatives: list[Tensor], weights: list[float | Tensor]
+) -> Tensor:
+    """w + sum_i w_i <n_i, p>/||p||^2: the scale of p, with what the parallel parts of the negatives are of it, 0 if p
+    is."""
     square, *products = products_along(uncond, cond, *negatives)
-    parts = (product * w for product, w in zip(products, weights, strict=True))
-    return share(functools.reduce(torch.add, parts), square)
+    reach = scale if isinstance(scale, Tensor) else torch.full_like(square, scale)
+    for product, w in zip(products, weights, strict=True):
+        reach = plus(reach, share(product, square), w)
+    return reach
 
 
 def _less_negatives(start: Tensor, u: Tensor, *rest: float | Tensor) -> Tensor:

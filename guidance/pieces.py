@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from .reduce import per_sample, recorded, samples, values_at_once, wide
+from .reduce import is_piece, per_sample, recorded, samples, values_at_once, wide
 
 
 def in_pieces(
@@ -22,7 +22,7 @@ def in_pieces(
     w is the sample's scale, a float or a tensor without dimensions; pieces are (n, *shape) in float32 or better.
     """
     first = predictions[0]
-    if len(first) == 1 and first.numel() <= values_at_once(first) or recorded(scale, *predictions):
+    if is_piece(first) or recorded(scale, *predictions):
         made = [f(w, *_shaped(shape, *map(wide, sample))) for w, *sample in _samples(scale, *predictions)]
         whole = made[0] if len(made) == 1 else torch.stack(made)
         return whole.view(first.shape).to(first.dtype)

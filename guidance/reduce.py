@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 # A CPU pays for values that do not fit its cache, other devices for every call.
-_PIECE = {"cpu": 1 << 19}
+_PIECE = 1 << 19
 _PIECE_ELSEWHERE = 1 << 21
 _BLOCK = 1 << 10
 _FEW = 1 << 16
@@ -64,7 +64,7 @@ def dot_difference(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
 
 def products(a: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
     """<a_i, a_i>, and <a_i, b_i> with each other b, per sample in one pass, each (B, 1, ..., 1)."""
-    return totals(lambda x, *ys: (square(x), *(inner(x, y) for y in ys)), a, *others)
+    return totals(lambda x, *ys: (square(x), *[inner(x, y) for y in ys]), a, *others)
 
 
 def products_along(origin: Tensor, a: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
@@ -72,7 +72,7 @@ def products_along(origin: Tensor, a: Tensor, *others: Tensor) -> tuple[Tensor, 
 
     def products(o: Tensor, x: Tensor, *ys: Tensor) -> tuple[Tensor, ...]:
         p = x - o
-        return square(p), *(_inner_(y - o, p) for y in ys)
+        return square(p), *[_inner_(y - o, p) for y in ys]
 
     return totals(products, origin, a, *others)
 
@@ -121,10 +121,10 @@ def _spreads(f: Callable[..., Iterable[Tensor]], less: Callable, *tensors: float
     def squares(*sample: float | Tensor) -> tuple[Tensor, ...]:
         first, *others = pieces(*sample)
         if not others:
-            return tuple(square(less(y, total(y) / y.numel())) for y in f(*map(wide, first)))
+            return tuple(square(less(y, mean(y))) for y in f(*map(wide, first)))
         # The mean of a few values is near enough to that of all for the sums of squares to keep their digits.
         few = (t[..., :_FEW] if isinstance(t, Tensor) else t for t in first)
-        starts = [total(y) / y.numel() for y in f(*map(wide, few))]
+        starts = [mean(y) for y in f(*map(wide, few))]
 
         def moments(*piece: float | Tensor) -> tuple[Tensor, ...]:
             differences = (less(y, start) for y, start in zip(f(*map(wide, piece)), starts, strict=True))
@@ -132,9 +132,10 @@ def _spreads(f: Callable[..., Iterable[Tensor]], less: Callable, *tensors: float
 
         sums = _added([moments(*piece) for piece in (first, *others)])
         count = sample[0].numel()
-        return tuple(around - off.square() / count for off, around in zip(sums[::2], sums[1::2], strict=True))
+        pairs = zip(sums[::2], sums[1::2], strict=True)
+        return tuple((around - off.square() / count).clamp_(min=0.0) for off, around in pairs)
 
-    return tuple(around.clamp_(min=0.0).sqrt_() for around in _each(squares, *tensors))
+    return tuple(around.sqrt_() for around in _each(squares, *tensors))
 
 
 def inner(a: Tensor, b: Tensor) -> Tensor:
@@ -162,12 +163,19 @@ def total(t: Tensor) -> Tensor:
     return t.sum(None, keepdim=True)
 
 
+def mean(t: Tensor) -> Tensor:
+    """The mean of a piece, (1, ..., 1)."""
+    return t.mean(None, keepdim=True)
+
+
 def totals(f: Callable[..., tuple[Tensor, ...]], *tensors: float | Tensor) -> tuple[Tensor, ...]:
     """The sums that f finds in each sample, each (B, 1, ..., 1).
 
     f takes pieces of the tensors, in float32 or better, of as many dimensions and a batch of one, and gives (1, ..., 1)
     for each sum. A number, or a tensor of one value per sample, comes with every piece.
     """
+    if is_piece(tensors[0]):
+        return f(*map(wide, tensors))
     return _each(lambda *sample: _added([f(*map(wide, piece)) for piece in pieces(*sample)]), *tensors)
 
 
@@ -191,7 +199,8 @@ def by_piece(f: Callable[..., Tensor], first: Tensor, *others: float | Tensor) -
     f(*pieces, out) writes its result into `out` if it is given one.
     """
     if first.numel() <= values_at_once(first) or recorded(first, *others):
-        return f(*map(wide, (first, *others))).to(first.dtype)
+        made = f(*map(wide, (first, *others)))
+        return made if made.dtype == first.dtype else made.to(first.dtype)
     out = torch.empty(first.shape, dtype=first.dtype, device=first.device)
     for sample in samples(out, first, *others):
         for result, *piece in pieces(*sample):
@@ -222,10 +231,10 @@ def _added(found: list[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
 
 def samples(first: Tensor, *others: float | Tensor) -> Iterator[tuple]:
     """Each sample by itself, with a batch of one; what is the same for all comes with each."""
-    batch = len(first)
+    batch = first.shape[0]
     if batch == 1:
         return iter([(first, *others)])
-    split = [t.split(1) if isinstance(t, Tensor) and len(t) == batch else [t] * batch for t in others]
+    split = [t.split(1) if isinstance(t, Tensor) and t.shape[0] == batch else [t] * batch for t in others]
     return zip(first.split(1), *split, strict=True)
 
 
@@ -243,9 +252,14 @@ def pieces(first: Tensor, *others: float | Tensor) -> list[tuple]:
     return list(zip(split, *rest, strict=True))
 
 
+def is_piece(t: Tensor) -> bool:
+    """Whether it is a single sample that needs no splitting."""
+    return t.shape[0] == 1 and t.numel() <= values_at_once(t)
+
+
 def values_at_once(t: Tensor) -> int:
     """How long a piece of a tensor the device is quick with."""
-    return _PIECE.get(t.device.type, _PIECE_ELSEWHERE)
+    return _PIECE if t.is_cpu else _PIECE_ELSEWHERE
 
 
 def reduce_each(f: Callable[..., Tensor], *tensors: Tensor, keep: int = 1) -> Tensor:
@@ -282,7 +296,7 @@ def add_(a: Tensor, b: Tensor, factor: float | Tensor) -> Tensor:
 def share(product: Tensor, square: Tensor) -> Tensor:
     """<a, b>/||b||^2: how much of b is in a, and 0 where b is 0."""
     # The product is then 0 too, or as small as the root of what is divided by.
-    return product / square.clamp(min=_TINY)
+    return product / square.clamp_min(_TINY)
 
 
 def wide_dtype(t: Tensor) -> torch.dtype:

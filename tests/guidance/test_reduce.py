@@ -34,7 +34,7 @@ SHAPES = [(3, 2, 5), (3, 4, 5, 6), (2, 3, 2, 210, 211)]  # of the last, 265,860 
 
 @pytest.fixture(autouse=True)
 def short_pieces(monkeypatch):
-    monkeypatch.setattr(reduce, "_PIECE", {"cpu": 1 << 18})
+    monkeypatch.setattr(reduce, "_PIECE", 1 << 18)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64], ids=str)
@@ -83,3 +83,11 @@ def test_a_latent_that_is_not_contiguous_is_reduced_as_its_copy(shape):
     assert not t.is_contiguous()
     for f in (reduce.norm, reduce.spread):
         assert torch.allclose(f(t), f(t.contiguous()), rtol=1e-5)
+
+
+@pytest.mark.parametrize("value", [0.1, 0.7, 1.3, 2.9])
+def test_the_spread_of_equal_values_is_none_though_their_mean_is_rounded(monkeypatch, value):
+    exact = reduce.mean
+    monkeypatch.setattr(reduce, "mean", lambda t: exact(t) * (1.0 + 1e-6))
+    t = torch.full((1, 4, 3, 400, 300), value)
+    assert 0.0 <= reduce.spread(t) < 1e-5 * reduce.norm(t)
