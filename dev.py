@@ -184,12 +184,14 @@ class Setup(NamedTuple):
     def ready(self):
         return self.installed and not missing_parts(self.host)
 
-    def variables(self):
-        """Environment variables for what runs in it, with no foreign packages."""
+    def variables(self, alone=False):
+        """Environment variables for what runs in it, with no foreign packages; alone, or beside other programs."""
         kept = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME", "PIP_TARGET")}
         made = {"COMFYUI_PATH": str(self.host), "PYTHONUNBUFFERED": "1", "PIP_USER": "0"}
-        # Threads that spin while they wait make small models several times slower on a shared machine.
-        return {"OMP_WAIT_POLICY": "PASSIVE", **kept, **made}
+        # Threads that spin while they wait make small models several times slower on a shared machine. Threads that
+        # sleep make each operation of a few values dearer than all its arithmetic, which users do not have.
+        waiting = {} if alone else {"OMP_WAIT_POLICY": "PASSIVE"}
+        return {**waiting, **kept, **made}
 
 
 # ---- Setting up ------------------------------------------------------------------------------------------
@@ -591,9 +593,9 @@ def running(command, **options):
                 process.wait()
 
 
-def call(place, *command, **options):
+def call(place, *command, alone=False, **options):
     """Run a program of the environment in the foreground; its exit code. Ctrl-C reaches it too."""
-    with running(command, env=place.variables(), **options) as process:
+    with running(command, env=place.variables(alone), **options) as process:
         try:
             return process.wait()
         except KeyboardInterrupt:
@@ -652,7 +654,7 @@ def test(arguments, version=None):
 
 def lab_script(name, arguments, version=None):
     place = setup(version)
-    return call(place, place.python, ROOT / "lab" / f"{name}.py", *arguments)
+    return call(place, place.python, ROOT / "lab" / f"{name}.py", *arguments, alone=name == "bench")
 
 
 def clean(_):

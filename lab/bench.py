@@ -19,6 +19,7 @@ if __name__ == "__main__":
 import argparse
 import contextlib
 import json
+import logging
 import os
 import platform
 import sys
@@ -33,7 +34,7 @@ from .bench_functions import bench_functions, function_tables
 from .bench_nodes import bench_hosts, bench_interval, bench_nodes, host_tables, interval_tables, node_tables
 from .latents import SHAPES
 from .measure import CUDA, Effort, Plan
-from .pack import DEVICE
+from .pack import DEVICE, PACK
 from .tables import progress, target_tables
 from .ways import Lab
 
@@ -77,15 +78,17 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--quick", action="store_true", help="one small size and few repeats")
     parser.add_argument("--only", nargs="+", choices=SECTIONS, help="some of the tables")
     parser.add_argument("--rows", default="", metavar="PATTERN", help="the functions whose names it is found in")
+    parser.add_argument("--reuse", action="store_true", help="let large calls find the memory that earlier ones freed")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the numbers")
     options = parser.parse_args(arguments)
-    plan = replace(QUICK if options.quick else FULL, rows=options.rows)
+    plan = replace(QUICK if options.quick else FULL, rows=options.rows, fresh=not options.reuse)
     chosen = options.only or SECTIONS
     out = options.json or Path(tempfile.gettempdir()) / "azimuth-bench.json"
 
     found: dict = {"machine": machine(), "quick": options.quick}
     targets: list[dict] = []
     sys.stdout.write(", ".join(f"{k} {v}" for k, v in found["machine"].items() if v) + "\n")
+    logging.getLogger(PACK.__name__).setLevel(logging.ERROR)  # a node says the same in each run of a row
     lab = Lab()
 
     def show(tables: Iterator[str]) -> None:

@@ -46,10 +46,11 @@ def bench_functions(lab: Lab, plan: Plan, targets: list) -> list[dict]:
 
 def bench_dtype(dtype: torch.dtype, plan: Plan) -> list[dict]:
     inputs = [Latents(shape, dtype) for shape in plan.shapes]
-    return [bench_function(f, inputs, plan.calls) for f in chosen(plan)]
+    return [bench_function(f, inputs, plan.calls, fresh=plan.fresh) for f in chosen(plan)]
 
 
-def bench_function(f: Function, inputs: list[Latents], effort: Effort) -> dict:
+@torch.inference_mode()  # as the host runs a workflow
+def bench_function(f: Function, inputs: list[Latents], effort: Effort, *, fresh: bool) -> dict:
     """Time and memory at each size; `process_latents` is of the largest alone, where it is exact enough."""
     dtype = str(inputs[0].cond.dtype).removeprefix("torch.")
     progress(f"{f.name} {dtype}")
@@ -62,7 +63,10 @@ def bench_function(f: Function, inputs: list[Latents], effort: Effort) -> dict:
     return {
         "name": f.name,
         "dtype": dtype,
-        "time": {n: asdict(paired(a, b, effort)) for n, a, b in zip(names, ours, theirs, strict=True)},
+        "time": {
+            n: asdict(paired(a, b, effort, fresh=fresh and unit > LARGE))
+            for n, a, b, unit in zip(names, ours, theirs, one, strict=True)
+        },
         "latents": dict(zip(names, latents, strict=True)),
         "process_latents": process,
         "reads": scalar_reads(ours[0]),

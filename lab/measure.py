@@ -37,7 +37,8 @@ class Effort:
 class Plan:
     """How much bench.py measures: `calls` of functions, `idle` runs without a network, and `runs` with it.
 
-    `rows` is a pattern: the functions whose names it is found in.
+    `rows` is a pattern: the functions whose names it is found in. `fresh` is whether calls on large latents have to ask
+    the system for their memory.
     """
 
     calls: Effort
@@ -47,6 +48,7 @@ class Plan:
     batch: int
     steps: int
     rows: str = ""
+    fresh: bool = True
 
 
 @dataclass(frozen=True)
@@ -78,18 +80,34 @@ def timed(call: Callable, times: int) -> float:
     return (time.perf_counter() - start) / times
 
 
-def paired(ours: Callable, theirs: Callable, effort: Effort) -> Ratio:
-    """Both measured alternately, so that whatever slows the machine down slows both."""
+def paired(ours: Callable, theirs: Callable, effort: Effort, *, fresh: bool = False) -> Ratio:
+    """Both measured alternately, so that whatever slows the machine down slows both.
+
+    fresh: each call by itself, with memory that it has to ask the system for, as after a network's pass. Whether a call
+    finds what those before it have freed is else left to chance, and a fresh page costs more than its arithmetic.
+    """
     pair = (ours, theirs)
     once = [min(timed(call, 1), timed(call, 1)) for call in pair]
-    times = [max(1, math.ceil(effort.least / seconds)) for seconds in once]
+    times = [1 if fresh else max(1, math.ceil(effort.least / seconds)) for seconds in once]
     each = sum(t * seconds for t, seconds in zip(times, once, strict=True))
     count = min(max(round(effort.budget / each), effort.fewest), effort.most)
-    seen = [[timed(call, t) for call, t in zip(pair, times, strict=True)] for _ in range(count)]
+
+    def seconds(call: Callable, t: int) -> float:
+        if fresh:
+            give_back_memory()
+        return timed(call, t)
+
+    seen = [[seconds(call, t) for call, t in zip(pair, times, strict=True)] for _ in range(count)]
     ratios = [a / b for a, b in seen]
     low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
     a, b = (statistics.median(column) for column in zip(*seen, strict=True))
     return Ratio(a, b, middle, (high - low) / 2)
+
+
+def give_back_memory() -> None:
+    """Give to the system what was freed; glibc alone keeps it for long."""
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 class LiveBytes(TorchDispatchMode):
@@ -150,7 +168,7 @@ def process_memory(call: Callable) -> int | None:
         return int(line.split()[1]) * 1024
 
     def growth() -> int:
-        ctypes.CDLL(None).malloc_trim(0)  # give back what was freed
+        give_back_memory()
         reset.write_text("5")  # forget the peak so far
         before = read("VmRSS")
         out = call()

@@ -1,6 +1,7 @@
 """dev.py when something is wrong: one sentence, exit code 1, and nothing left that breaks the next run."""
 
 import ast
+import contextlib
 import errno
 import hashlib
 import importlib.util
@@ -13,6 +14,7 @@ import socket
 import subprocess
 import sys
 import tarfile
+import types
 from pathlib import Path
 
 import pytest
@@ -486,6 +488,21 @@ class TestCommands:
     def test_the_packages_never_come_from_the_user(self, here, monkeypatch):
         monkeypatch.setenv("PYTHONPATH", "/somewhere")
         assert "PYTHONPATH" not in here.variables()
+
+    @pytest.mark.parametrize("command, waits", [("test", "PASSIVE"), ("train", "PASSIVE"), ("bench", None)])
+    def test_only_measurements_have_threads_that_spin(self, dev, here, monkeypatch, command, waits):
+        seen = []
+
+        @contextlib.contextmanager
+        def running(command, env, **_):
+            seen.append(env)
+            yield types.SimpleNamespace(wait=lambda: 0)
+
+        monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+        monkeypatch.setattr(dev, "setup", lambda version: here)
+        monkeypatch.setattr(dev, "running", running)
+        assert dev.main([command]) == 0
+        assert [env.get("OMP_WAIT_POLICY") for env in seen] == [waits]
 
     def test_progress_says_what_how_far_and_how_long(self, dev, capsys):
         with dev.Progress("Working") as progress:

@@ -173,6 +173,18 @@ def test_memory_of_the_process_has_what_a_kernel_takes_for_itself(measure):
     assert measure.process_memory(lambda: torch.topk(t, 8).values) > 3 * latent  # its queue of pairs
 
 
+def test_a_fresh_call_comes_by_itself_after_freed_memory_is_given_back(measure, monkeypatch):
+    done = []
+    monkeypatch.setattr(measure, "give_back_memory", lambda: done.append("give back"))
+    effort = measure.Effort(least=1e-2, budget=0.0, fewest=3, most=3)
+    measure.paired(lambda: done.append("ours"), lambda: done.append("theirs"), effort, fresh=True)
+    measured = ["give back", "ours", "give back", "theirs"] * 3
+    assert done[-len(measured) :] == measured
+    done.clear()
+    measure.paired(lambda: done.append("ours"), lambda: done.append("theirs"), effort)
+    assert "give back" not in done and done.count("ours") > 100
+
+
 def test_only_reads_by_the_package_are_counted(measure):
     def reads(t):
         return [t.item(), t.tolist(), float(t), bool(t)]
