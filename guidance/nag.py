@@ -15,9 +15,7 @@ Departures: none from the paper. The authors' own code takes q = 2 for Flux and 
 import torch
 from torch import Tensor
 
-from .reduce import per_sample, safe, wide
-
-_PIECE = 1 << 22
+from .reduce import per_sample, recorded, safe, values_at_once, wide
 
 
 def nag(
@@ -34,10 +32,13 @@ def nag(
         raise ValueError(f"norm must be 1 or 2, got {norm!r}.")
     further = per_sample(scale, positive) - 1.0
     # Tokens are apart from one another, and those of a video are many: piece by piece, the temporaries stay small.
-    size = max(1, _PIECE // positive[:, :1].numel())
-    pieces = zip(positive.split(size, 1), negative.split(size, 1), strict=True)
-    done = [_of_piece(p, n, further, tau, alpha, norm) for p, n in pieces]
-    return done[0] if len(done) == 1 else torch.cat(done, dim=1)
+    size = max(1, values_at_once(positive) // positive[:, :1].numel())
+    if size >= positive.shape[1] or recorded(positive, negative, further):
+        return _of_piece(positive, negative, further, tau, alpha, norm)
+    out = torch.empty_like(positive)
+    for result, *piece in zip(*(t.split(size, 1) for t in (out, positive, negative)), strict=True):
+        result.copy_(_of_piece(*piece, further, tau, alpha, norm))
+    return out
 
 
 def _of_piece(positive: Tensor, negative: Tensor, further: float | Tensor, tau: float, alpha: float, norm: int):

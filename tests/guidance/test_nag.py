@@ -64,19 +64,11 @@ def test_a_token_of_zeros_stays_zero():
 def test_a_long_video_is_taken_piece_by_piece(monkeypatch):
     z, other = tokens(5, (2, 37, 4), torch.float32)
     whole = g.nag(z, other, scale=5.0)
-    monkeypatch.setattr(torch, "cat", counted := Counted(torch.cat))
-    monkeypatch.setitem(g.nag.__globals__, "_PIECE", 40)
+    taken, of_piece = [], g.nag.__globals__["_of_piece"]
+    monkeypatch.setitem(g.nag.__globals__, "_of_piece", lambda z, *rest: taken.append(z.shape[1]) or of_piece(z, *rest))
+    monkeypatch.setitem(g.nag.__globals__, "values_at_once", lambda t: 40)
     assert torch.equal(g.nag(z, other, scale=torch.tensor([5.0, 5.0])), whole)
-    assert counted.of == [8]
-
-
-class Counted:
-    def __init__(self, function):
-        self.function, self.of = function, []
-
-    def __call__(self, tensors, *args, **kwargs):
-        self.of.append(len(tensors))
-        return self.function(tensors, *args, **kwargs)
+    assert taken == [5] * 7 + [2]
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
