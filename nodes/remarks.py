@@ -101,8 +101,8 @@ def introduce_pair(guider, this: run.Run) -> None:
     if others and any(made):
         names = ", ".join(map(name, others))
         this.say(
-            f"{this.pair.node}: passes that {names} of other nodes make are at guidance 1, beside which D_c is an "
-            f"estimate unless low is 1."
+            f"{this.pair.node}: passes that functions of other nodes ({names}) make are at guidance 1, beside which "
+            f"D_c is an estimate unless low is 1."
         )
 
 

@@ -104,7 +104,10 @@ def name_witnesses(model_options: dict, run: Run) -> None:
     for stage in run.of(Reuse):
         if others and run.ever_counts(stage, run.before):
             names = ", ".join(map(guided.name, others))
-            run.say(f"{stage.node}: where the negative is not predicted, {names} of other nodes see the reused one.")
+            run.say(
+                f"{stage.node}: where the negative is not predicted, functions of other nodes ({names}) see the reused "
+                f"one."
+            )
 
 
 def onlooker_of_passes(guider, run: Run, model_options: dict) -> str:

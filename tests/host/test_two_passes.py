@@ -118,7 +118,7 @@ def test_a_term_of_another_node_compares_with_a_pass_that_is_made_at_guidance_1(
     predict(with_term(paired()), cfg=1.0, **AT)
     assert distance(seen[-2][1], literal_pair()[0]) < EXACT and distance(seen[-2][2], at_guidance(1.0)) < EXACT
     sentences = [sentence for sentence in said() if "of other nodes" in sentence]
-    assert len(sentences) == 3 and "passes that test_a_term_of_another_node" in sentences[0]
+    assert len(sentences) == 3 and "passes that functions of other nodes (test_a_term_of_another_node" in sentences[0]
 
 
 def test_nothing_of_a_pair_is_kept_after_its_call():
