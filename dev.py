@@ -185,11 +185,14 @@ class Setup(NamedTuple):
         return self.installed and not missing_parts(self.host)
 
     def variables(self, alone=False):
-        """Environment variables for what runs in it, with no foreign packages; alone, or beside other programs."""
+        """Environment variables for what runs in it, with no foreign packages.
+
+        alone: it may have all cores to itself, as a measurement should.
+        """
         kept = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME", "PIP_TARGET")}
         made = {"COMFYUI_PATH": str(self.host), "PYTHONUNBUFFERED": "1", "PIP_USER": "0"}
         # Threads that spin while they wait make small models several times slower on a shared machine. Threads that
-        # sleep make each operation of a few values dearer than all its arithmetic, which users do not have.
+        # sleep, which users do not have, make an operation on few values cost more than its arithmetic.
         waiting = {} if alone else {"OMP_WAIT_POLICY": "PASSIVE"}
         return {**waiting, **kept, **made}
 

@@ -33,7 +33,7 @@ import torch
 from .bench_functions import bench_functions, function_tables
 from .bench_nodes import bench_hosts, bench_interval, bench_nodes, host_tables, interval_tables, node_tables
 from .latents import SHAPES
-from .measure import CUDA, Effort, Plan
+from .measure import CUDA, GIVES_BACK, Effort, Plan
 from .pack import DEVICE, PACK
 from .tables import progress, target_tables
 from .ways import Lab
@@ -65,6 +65,16 @@ def machine() -> dict:
     }
 
 
+@contextlib.contextmanager
+def without_warnings(logger: logging.Logger) -> Iterator[None]:
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
 SECTIONS = {
     "nodes": (bench_nodes, node_tables),
     "hosts": (bench_hosts, host_tables),
@@ -81,14 +91,15 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--reuse", action="store_true", help="let large calls find the memory that earlier ones freed")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the numbers")
     options = parser.parse_args(arguments)
-    plan = replace(QUICK if options.quick else FULL, rows=options.rows, fresh=not options.reuse)
+    plan = replace(QUICK if options.quick else FULL, rows=options.rows, fresh=GIVES_BACK and not options.reuse)
     chosen = options.only or SECTIONS
     out = options.json or Path(tempfile.gettempdir()) / "azimuth-bench.json"
 
-    found: dict = {"machine": machine(), "quick": options.quick}
+    found: dict = {"machine": machine(), "quick": options.quick, "fresh": plan.fresh}
     targets: list[dict] = []
     sys.stdout.write(", ".join(f"{k} {v}" for k, v in found["machine"].items() if v) + "\n")
-    logging.getLogger(PACK.__name__).setLevel(logging.ERROR)  # a node says the same in each run of a row
+    if plan.fresh:
+        sys.stdout.write("Each call on a large latent asks the system for its memory.\n")
     lab = Lab()
 
     def show(tables: Iterator[str]) -> None:
@@ -96,10 +107,11 @@ def main(arguments: list[str]) -> int:
         for text in tables:
             sys.stdout.write(f"\n{text}\n")
 
-    for name, (bench, tables) in SECTIONS.items():
-        if name in chosen:
-            found[name] = bench(lab, plan, targets)
-            show(tables(found[name]))
+    with without_warnings(logging.getLogger(PACK.__name__)):  # a node says the same in each run of a row
+        for name, (bench, tables) in SECTIONS.items():
+            if name in chosen:
+                found[name] = bench(lab, plan, targets)
+                show(tables(found[name]))
     found["targets"] = targets
     show(target_tables(targets))
     out.parent.mkdir(parents=True, exist_ok=True)

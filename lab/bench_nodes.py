@@ -9,7 +9,7 @@ from .pack import PACK
 from .tables import progress, table, target
 from .ways import Lab, Way
 
-FREE = 0.01  # of the time of one step of a model of 2 million parameters on an image of 32x32 pixels
+FREE = 0.01  # of the time of one step of a model of 4 million parameters on an image of 32x32 pixels
 
 
 def passes_of(way: Way, lab: Lab, model, steps: int) -> list[int]:

@@ -19,6 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 CUDA = torch.cuda.is_available()
+GIVES_BACK = not CUDA and platform.libc_ver()[0] == "glibc"
 
 
 @dataclass(frozen=True)
@@ -87,17 +88,17 @@ def paired(ours: Callable, theirs: Callable, effort: Effort, *, fresh: bool = Fa
     finds what those before it have freed is else left to chance, and a fresh page costs more than its arithmetic.
     """
     pair = (ours, theirs)
-    once = [min(timed(call, 1), timed(call, 1)) for call in pair]
+
+    def measured(call: Callable, times: int = 1) -> float:
+        if fresh:
+            give_back_memory()
+        return timed(call, times)
+
+    once = [min(measured(call), measured(call)) for call in pair]
     times = [1 if fresh else max(1, math.ceil(effort.least / seconds)) for seconds in once]
     each = sum(t * seconds for t, seconds in zip(times, once, strict=True))
     count = min(max(round(effort.budget / each), effort.fewest), effort.most)
-
-    def seconds(call: Callable, t: int) -> float:
-        if fresh:
-            give_back_memory()
-        return timed(call, t)
-
-    seen = [[seconds(call, t) for call, t in zip(pair, times, strict=True)] for _ in range(count)]
+    seen = [[measured(call, t) for call, t in zip(pair, times, strict=True)] for _ in range(count)]
     ratios = [a / b for a, b in seen]
     low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
     a, b = (statistics.median(column) for column in zip(*seen, strict=True))
@@ -105,9 +106,8 @@ def paired(ours: Callable, theirs: Callable, effort: Effort, *, fresh: bool = Fa
 
 
 def give_back_memory() -> None:
-    """Give to the system what was freed; glibc alone keeps it for long."""
-    if platform.libc_ver()[0] == "glibc":
-        ctypes.CDLL(None).malloc_trim(0)
+    """Give to the system what was freed, where GIVES_BACK: glibc alone keeps it for long."""
+    ctypes.CDLL(None).malloc_trim(0)
 
 
 class LiveBytes(TorchDispatchMode):
@@ -160,7 +160,7 @@ def process_memory(call: Callable) -> int | None:
     Linux with glibc alone; None elsewhere.
     """
     status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-    if CUDA or platform.libc_ver()[0] != "glibc" or not reset.exists():
+    if not GIVES_BACK or not reset.exists():
         return None
 
     def read(field: str) -> int:

@@ -36,7 +36,7 @@ def found(bench, tmp_path_factory):
 
 
 def test_every_row_is_measured(bench, nodes, found, lab):
-    assert set(found) == {"machine", "quick", "targets", *bench.SECTIONS}
+    assert set(found) == {"machine", "quick", "fresh", "targets", *bench.SECTIONS}
     assert [row["name"] for row in found["nodes"]] == [node.name for node in nodes]
     assert [row["name"] for row in found["hosts"]] == [node.name for node in nodes if node.host]
     names = [function.name for function in lab("function_rows").FUNCTIONS]
