@@ -32,7 +32,8 @@ def apg(
 ) -> Tensor:
     """D_c + (w - 1) (g - par + eta par), in the dtype of `cond`.
 
-    `state` carries m from step to step and is needed with a momentum alone.
+    `state`, which `state.begin(step)` tells each step, carries m from one to the next. It is needed with a momentum
+    alone; without it each call is a first step.
     """
     if eta == 1.0 and norm_threshold == 0.0 and momentum == 0.0:
         return cfg(cond, uncond, scale=scale)

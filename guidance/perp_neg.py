@@ -66,8 +66,8 @@ def _effective(negatives, weights, like: Tensor) -> tuple[list[Tensor], list[flo
 def _reach(
     scale: float | Tensor, cond: Tensor, uncond: Tensor, negatives: list[Tensor], weights: list[float | Tensor]
 ) -> Tensor:
-    """w + sum_i w_i <n_i, p>/||p||^2: the scale of p, with what the parallel parts of the negatives are of it, 0 if p
-    is."""
+    """w + sum_i w_i <n_i, p>/||p||^2: the scale of p, with the parallel parts of the negatives given back; w where p is
+    0."""
     square, *products = products_along(uncond, cond, *negatives)
     reach = scale if isinstance(scale, Tensor) else torch.full_like(square, scale)
     for product, w in zip(products, weights, strict=True):

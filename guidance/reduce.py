@@ -200,6 +200,7 @@ def by_piece(f: Callable[..., Tensor], first: Tensor, *others: float | Tensor) -
     """
     if first.numel() <= values_at_once(first) or recorded(first, *others):
         made = f(*map(wide, (first, *others)))
+        # `to` alone takes as long as a small sum.
         return made if made.dtype == first.dtype else made.to(first.dtype)
     out = torch.empty(first.shape, dtype=first.dtype, device=first.device)
     for sample in samples(out, first, *others):
