@@ -12,10 +12,13 @@ Departures: none from the paper. The authors' own code takes q = 2 for Flux and 
 0/0 where a token is zero: here such a token stays zero.
 """
 
+import functools
+
 import torch
 from torch import Tensor
 
-from .reduce import per_sample, recorded, safe, values_at_once, wide
+from .pieces import in_pieces
+from .reduce import per_sample, safe
 
 
 def nag(
@@ -30,24 +33,16 @@ def nag(
     """alpha zh + (1 - alpha) z+, in the dtype of `positive`. `norm` is 1 or 2; raises ValueError for another."""
     if norm not in _LENGTHS:
         raise ValueError(f"norm must be 1 or 2, got {norm!r}.")
-    further = per_sample(scale, positive) - 1.0
-    # Tokens are apart from one another, and those of a video are many: piece by piece, the temporaries stay small.
-    size = max(1, values_at_once(positive) // positive[:, :1].numel())
-    if size >= positive.shape[1] or recorded(positive, negative, further):
-        return _of_piece(positive, negative, further, tau, alpha, norm)
-    out = torch.empty_like(positive)
-    for result, *piece in zip(*(t.split(size, 1) for t in (out, positive, negative)), strict=True):
-        result.copy_(_of_piece(*piece, further, tau, alpha, norm))
-    return out
+    of_tokens = functools.partial(_of_tokens, tau=tau, alpha=alpha, norm=norm)
+    return in_pieces(of_tokens, per_sample(scale, positive) - 1.0, positive, negative, shape=positive.shape[-1:])
 
 
-def _of_piece(positive: Tensor, negative: Tensor, further: float | Tensor, tau: float, alpha: float, norm: int):
-    z = wide(positive)
-    guided = (z - wide(negative)).mul_(further).add_(z)
+def _of_tokens(further: float | Tensor, z: Tensor, negative: Tensor, *, tau: float, alpha: float, norm: int) -> Tensor:
+    guided = (z - negative).mul_(further).add_(z)
     length = _LENGTHS[norm]
     actual, most = length(guided), length(z) * tau
     guided = guided * torch.where(actual <= most, 1.0, most / safe(actual))
-    return torch.lerp(z, guided, alpha).to(positive.dtype)
+    return torch.lerp(z, guided, alpha)
 
 
 def _absolute(t: Tensor) -> Tensor:

@@ -1,4 +1,5 @@
-"""Rules that work value by value or picture by picture, in pieces: their temporaries are small and stay in the cache.
+"""Rules that work value by value, token by token or picture by picture, in pieces: their temporaries are small and stay
+in the cache.
 
 Shapes: predictions (B, C, *spatial). The pictures of a latent are its last two dimensions, of a 3-D one its rows.
 Departures: samples are taken one at a time. What a transform of several pictures rounds to may depend on their

@@ -1,5 +1,7 @@
 """Laws of Normalized Attention Guidance."""
 
+import sys
+
 import guidance_oracle as oracle
 import numpy as np
 import pytest
@@ -64,11 +66,16 @@ def test_a_token_of_zeros_stays_zero():
 def test_a_long_video_is_taken_piece_by_piece(monkeypatch):
     z, other = tokens(5, (2, 37, 4), torch.float32)
     whole = g.nag(z, other, scale=5.0)
-    taken, of_piece = [], g.nag.__globals__["_of_piece"]
-    monkeypatch.setitem(g.nag.__globals__, "_of_piece", lambda z, *rest: taken.append(z.shape[1]) or of_piece(z, *rest))
-    monkeypatch.setitem(g.nag.__globals__, "values_at_once", lambda t: 40)
+    taken, of_tokens = [], g.nag.__globals__["_of_tokens"]
+
+    def counted(further, z, *rest, **knobs):
+        taken.append(len(z))
+        return of_tokens(further, z, *rest, **knobs)
+
+    monkeypatch.setitem(g.nag.__globals__, "_of_tokens", counted)
+    monkeypatch.setattr(sys.modules["guidance.reduce"], "_PIECE", 40)
     assert torch.equal(g.nag(z, other, scale=torch.tensor([5.0, 5.0])), whole)
-    assert taken == [5] * 7 + [2]
+    assert taken == [10, 10, 10, 7] * 2
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
