@@ -3,9 +3,9 @@
     python dev.py demo [--open] [--port N]     sample the demo in a real server and save the contact sheet
     python dev.py serve [--open] [--port N]    leave that server running, with the pack and its workflows
     python dev.py test [arguments]             lint and run every test; the arguments are pytest's
-    python dev.py bench [arguments]            run lab/bench.py, the benchmarks
-    python dev.py train [arguments]            run lab/train.py, which makes the lab's models
-    python dev.py evaluate [arguments]         run lab/evaluate.py, which measures them
+    python dev.py bench [arguments]            run lab/bench, the benchmarks
+    python dev.py train [arguments]            run lab/models/train.py, which makes the lab's models
+    python dev.py evaluate [arguments]         run lab/measure/evaluate.py, which measures them
     python dev.py clean                        remove everything that this script made
 
 It needs Python 3.10 or newer and a package index that pip can reach. Everything it makes lies in the user's
@@ -616,7 +616,7 @@ def demo(options):
     sheet = new_folder("output") / "contact_sheet.png"
     with passing_folder("demo") as base, server(place, base, options.port) as (url, _):
         arguments = ["--url", url, "--out", sheet, *(["--update-docs"] if options.update_docs else [])]
-        code = call(place, place.python, ROOT / "lab" / "contact_sheet.py", *arguments)
+        code = call(place, place.python, ROOT / "lab" / "pictures" / "contact_sheet.py", *arguments)
     if code:
         return code
     say(f"Contact sheet: {sheet}")
@@ -655,9 +655,9 @@ def test(arguments, version=None):
     return call(place, place.python, "-I", "-u", "-m", "pytest", *arguments, cwd=ROOT)
 
 
-def lab_script(name, arguments, version=None):
+def lab_program(program, arguments, version=None):
     place = setup(version)
-    return call(place, place.python, ROOT / "lab" / f"{name}.py", *arguments, alone=name == "bench")
+    return call(place, place.python, ROOT / "lab" / "run.py", program, *arguments, alone=program == "bench.bench")
 
 
 def clean(_):
@@ -676,7 +676,8 @@ def clean(_):
 
 
 # Commands whose arguments all go to the program that they run.
-PASSING_ON = {"test": test, **{name: partial(lab_script, name) for name in ("bench", "train", "evaluate")}}
+LAB = {"bench": "bench.bench", "train": "models.train", "evaluate": "measure.evaluate"}
+PASSING_ON = {"test": test, **{name: partial(lab_program, program) for name, program in LAB.items()}}
 COMMANDS = {"demo": demo, "serve": serve, "clean": clean, **PASSING_ON}
 
 

@@ -13,7 +13,9 @@ identity in floating point; `torch.lerp` is.
 import torch
 from torch import Tensor
 
-from .reduce import per_sample, wide
+from .tensors.reduce import per_sample, wide
+
+__all__ = ["cfg"]
 
 
 def cfg(cond: Tensor, uncond: Tensor, *, scale: float | Tensor) -> Tensor:

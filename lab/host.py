@@ -53,9 +53,9 @@ def package():
     return load(NAME, FOLDER)
 
 
-def run(script: str) -> int:
-    """Run `main(arguments)` of one of the lab's modules as a script."""
+def run(program: str) -> int:
+    """Run `main(arguments)` of one of the lab's modules: "models.train", for one."""
     arguments = sys.argv[1:]
     open_host()
     package()
-    return importlib.import_module(f"{NAME}.{script}").main(arguments)
+    return importlib.import_module(f"{NAME}.{program}").main(arguments)

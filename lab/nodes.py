@@ -2,7 +2,7 @@
 
 from comfy_api.latest import ComfyExtension, io
 
-from .models import NAMES, load
+from .models.networks import NAMES, load
 
 
 class AzimuthLabLoader(io.ComfyNode):

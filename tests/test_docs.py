@@ -135,8 +135,8 @@ def nodes_in(path: Path, shared: dict[str, ast.FunctionDef]) -> list[Node]:
 
 
 def all_nodes() -> list[Node]:
-    shared = functions(parse(NODES / "inputs.py"))
-    return [node for path in sorted(NODES.glob("*.py")) for node in nodes_in(path, shared)]
+    shared = functions(parse(NODES / "engine" / "inputs.py"))
+    return [node for path in sorted(NODES.rglob("*.py")) for node in nodes_in(path, shared)]
 
 
 ALL = all_nodes()
@@ -154,9 +154,8 @@ def code_spans(markdown: str) -> set[str]:
 
 def test_the_schemas_are_found():
     """The checks below would pass for want of nodes, inputs or options."""
-    listed = parse(NODES / "__init__.py")
-    modules = [name.id for name in constants(listed)["MODULES"].elts]
-    assert len(ALL) == len(modules)
+    listed = [path for path in NODES.rglob("*.py") if "NODES" in constants(parse(path))]
+    assert len(ALL) == len(listed) - 1  # nodes/__init__.py has a list of that name too
     assert all(node.inputs for node in ALL)
     found = {node.id: node for node in ALL}
     assert set(found["AzimuthScheduledCFG"].inputs) == {"model", "scale", "start", "end", "outside"}
@@ -203,21 +202,21 @@ def tabulated(page: str) -> dict[str, list[str]]:
     return {name: [re.sub(r"(,| \().*", "", cell.replace("−", "-")) for cell in rest] for name, *rest in cells if rest}
 
 
-WITH_PRESETS = {path.stem: presets_in(path) for path in sorted(NODES.glob("*.py")) if presets_in(path)}
+WITH_PRESETS = {path: presets_in(path) for path in sorted(NODES.rglob("*.py")) if presets_in(path)}
 
 
 def test_the_presets_are_found():
-    assert set(WITH_PRESETS) == {"apg", "nag", "ratio_aware", "safe_latent", "skip_layer"}
-    assert WITH_PRESETS["apg"]["SD2.1"] == [0.0, 7.5, -0.75]
-    assert WITH_PRESETS["skip_layer"]["STG: Mochi"] == ["34", 1.0, "block", 0.0, 1.0, 0.0]
+    assert {path.stem for path in WITH_PRESETS} == {"apg", "nag", "ratio_aware", "safe_latent", "skip_layer"}
+    assert WITH_PRESETS[NODES / "rules" / "apg.py"]["SD2.1"] == [0.0, 7.5, -0.75]
+    assert WITH_PRESETS[NODES / "terms" / "skip_layer.py"]["STG: Mochi"] == ["34", 1.0, "block", 0.0, 1.0, 0.0]
 
 
-@pytest.mark.parametrize("module", WITH_PRESETS)
-def test_help_page_has_the_numbers_of_every_preset(module):
-    (node,) = nodes_in(NODES / f"{module}.py", functions(parse(NODES / "inputs.py")))
+@pytest.mark.parametrize("path", WITH_PRESETS, ids=lambda path: path.stem)
+def test_help_page_has_the_numbers_of_every_preset(path):
+    (node,) = nodes_in(path, functions(parse(NODES / "engine" / "inputs.py")))
     rows = tabulated(read(node.page))
-    assert rows.keys() == WITH_PRESETS[module].keys()
-    for name, numbers in WITH_PRESETS[module].items():
+    assert rows.keys() == WITH_PRESETS[path].keys()
+    for name, numbers in WITH_PRESETS[path].items():
         shown = rows[name][: len(numbers)]
         assert [type(number)(cell) for number, cell in zip(numbers, shown, strict=True)] == numbers, name
 
@@ -263,7 +262,7 @@ def arxiv_ids(words: str) -> set[str]:
 
 
 def test_papers_are_those_of_the_code():
-    code = [*(ROOT / "guidance").glob("*.py"), *NODES.glob("*.py")]
+    code = [*(ROOT / "guidance").rglob("*.py"), *NODES.rglob("*.py")]
     known = set().union(*(arxiv_ids(path.read_text(encoding="utf-8")) for path in code))
     named = set().union(*(arxiv_ids(read(page)) for page in PAGES))
     assert named - known == set()

@@ -41,7 +41,7 @@ def of_what_fails(node: ast.AST) -> list[str]:
 
 FOUND = [
     pytest.param(text, id=f"{path.stem} {text[:60]}")
-    for path in sorted(NODES.glob("*.py"))
+    for path in sorted(NODES.rglob("*.py"))
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
     for text in of_what_fails(node)
 ]

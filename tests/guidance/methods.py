@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 import guidance as g
-from guidance.dynamic_negative import Seen
-from guidance.reduce import wide_dtype
+from guidance.negatives.dynamic_negative import Seen
+from guidance.tensors.reduce import wide_dtype
 
 
 @dataclass(frozen=True)

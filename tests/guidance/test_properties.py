@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import guidance as g
-from guidance.reduce import wide_dtype
+from guidance.tensors.reduce import wide_dtype
 
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 # Relative to the largest magnitude in the sample; for the halves it is the rounding of the result.
@@ -276,7 +276,7 @@ def test_never_waits_for_the_device(method):
 @pytest.mark.parametrize("shape", [(2, 3, 4, 5), (1, 4, 64, 1100)], ids=["small", "in pieces"])
 @every_method
 def test_what_autograd_follows_is_guided_as_anything_else(method, shape, monkeypatch):
-    monkeypatch.setattr(sys.modules["guidance.reduce"], "_PIECE", 1 << 18)
+    monkeypatch.setattr(sys.modules["guidance.tensors.reduce"], "_PIECE", 1 << 18)
     p = predictions(shape, torch.float32, "cpu", seed=5)
     w = scale_in(method, 0.4)
     followed = method.call(p.map(lambda t: t.clone().requires_grad_()), w).detach()
@@ -286,7 +286,7 @@ def test_what_autograd_follows_is_guided_as_anything_else(method, shape, monkeyp
 @pytest.mark.parametrize("shape", [(2, 3, 4, 5), (1, 4, 64, 1100)], ids=["small", "in pieces"])
 @every_method
 def test_gradients_are_those_of_the_function(method, shape, monkeypatch):
-    monkeypatch.setattr(sys.modules["guidance.reduce"], "_PIECE", 1 << 18)
+    monkeypatch.setattr(sys.modules["guidance.tensors.reduce"], "_PIECE", 1 << 18)
     p, way = (predictions(shape, torch.float64, "cpu", seed=seed) for seed in (6, 7))
     w = scale_in(method, 0.45)
 

@@ -15,8 +15,8 @@ import comfy_extras.nodes_perpneg as perpneg
 import node_helpers
 import torch
 from architectures import WIDTH
-from azimuth.nodes.cfgpp_sampler import CFGPPSampler
-from azimuth.nodes.rectified_cfgpp import RectifiedCFGPP
+from azimuth.nodes.samplers.cfgpp_dpmpp import CFGPPSampler
+from azimuth.nodes.samplers.rectified_cfgpp import RectifiedCFGPP
 from comfy_extras.nodes_model_advanced import RescaleCFG
 from comfy_extras.nodes_pag import PerturbedAttentionGuidance
 from comfy_extras.nodes_tcfg import TCFG

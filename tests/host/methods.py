@@ -4,43 +4,33 @@ A new node is a new row here; the tests of the promises go through this list.
 """
 
 from azimuth import guidance
-from azimuth.nodes import (
-    adaptive_guidance,
-    angle_domain,
-    apg,
-    autoguidance,
-    beta_cfg,
-    cads,
-    cfg_zero_star,
-    cfgpp,
-    contrastive,
-    distilled_guidance,
-    dynamic_negative,
-    dynamic_thresholding,
+from azimuth.nodes.conditions import cads, distilled_guidance
+from azimuth.nodes.corrections import (
     energy_preserving,
     epsilon_scaling,
-    frequency,
     higs,
     momentum_guidance,
-    nag,
-    negative_guidance,
     norm_limit,
-    perturbed_attention,
+    rescale,
+    tangential,
+    temporal_score_rescaling,
+)
+from azimuth.nodes.negatives import contrastive, dynamic_negative, nag, negative_guidance, safe_latent
+from azimuth.nodes.rules import (
+    angle_domain,
+    apg,
+    beta_cfg,
+    cfg_zero_star,
+    dynamic_thresholding,
+    frequency,
     pmc,
     ratio_aware,
-    rescale,
-    safe_latent,
-    scheduled_cfg,
-    self_attention,
     skimmed,
-    skip_layer,
-    sliding_mode,
-    smoothed_energy,
-    tangential,
+    smc,
     tcfg,
-    temporal_score_rescaling,
-    uncond_reuse,
 )
+from azimuth.nodes.strength import adaptive_guidance, cfgpp, scheduled_cfg, uncond_reuse
+from azimuth.nodes.terms import autoguidance, perturbed_attention, self_attention, skip_layer, smoothed_energy
 from rows import (
     DISTILLED,
     DRAWN,
@@ -227,7 +217,7 @@ METHODS = [
     ),
     Method(
         "smc",
-        sliding_mode.SlidingMode,
+        smc.SlidingMode,
         {"gain": 0.2, "lam": 5.0, "gain_unit": "relative", "chatter_free": False, "strength": 1.0},
         lambda cfg: [{"gain": 0.0}, {"strength": 0.0}, {"gain": guidance.Steps((0.0,) * 6)}],
     ),

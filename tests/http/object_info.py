@@ -15,10 +15,10 @@ FREE_TO_CHANGE = ("tooltip", "placeholder")
 
 
 def declared() -> set[str]:
-    """The node ids that stand in nodes/*.py."""
+    """The node ids that stand in nodes/."""
     return {
         keyword.value.value
-        for path in (ROOT / "nodes").glob("*.py")
+        for path in (ROOT / "nodes").rglob("*.py")
         for part in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(part, ast.Call)
         for keyword in part.keywords

@@ -34,5 +34,5 @@ def lab():
 @pytest.fixture(scope="session")
 def loaded(lab):
     """Both models from the committed weights: name -> (MODEL, CLIP, VAE)."""
-    models = lab("models")
+    models = lab("models.networks")
     return {name: models.load(name) for name in models.NAMES}

@@ -14,18 +14,18 @@ import torch
 
 @pytest.fixture(scope="module")
 def bench(lab):
-    return lab("bench")
+    return lab("bench.bench")
 
 
 @pytest.fixture(scope="module")
 def nodes(lab):
     """The rows of the nodes."""
-    return lab("node_rows").NODES
+    return lab("bench.node_rows").NODES
 
 
 @pytest.fixture(scope="module")
 def measure(lab):
-    return lab("measure")
+    return lab("bench.timing")
 
 
 @pytest.fixture(scope="module")
@@ -39,20 +39,20 @@ def test_every_row_is_measured(bench, nodes, found, lab):
     assert set(found) == {"machine", "quick", "fresh", "targets", *bench.SECTIONS}
     assert [row["name"] for row in found["nodes"]] == [node.name for node in nodes]
     assert [row["name"] for row in found["hosts"]] == [node.name for node in nodes if node.host]
-    names = [function.name for function in lab("function_rows").FUNCTIONS]
+    names = [function.name for function in lab("bench.function_rows").FUNCTIONS]
     assert [row["name"] for row in found["functions"] if row["dtype"] == "float32"] == names
 
 
 def acting(pack, io):
     """The names of the nodes that give a MODEL or a SAMPLER: those that act in a step."""
-    own = [node.define_schema() for module in pack.nodes.MODULES for node in module.NODES]
+    own = [node.define_schema() for node in pack.nodes.NODES]
     kinds = io.Model.Output, io.Sampler.Output
     return {schema.display_name for schema in own if any(isinstance(output, kinds) for output in schema.outputs)}
 
 
 def used(pack, way, model, lab):
     """The names of the nodes that this way to sample goes through."""
-    names = {stage.node for stage in pack.nodes.stages.of(way.patch(model, lab))}
+    names = {stage.node for stage in pack.nodes.engine.stages.of(way.patch(model, lab))}
     loop = getattr(way.sampler, "sampler_function", None)
     return names | ({sys.modules[loop.__module__].NAME} if loop else set())
 
@@ -60,7 +60,7 @@ def used(pack, way, model, lab):
 def test_every_node_that_acts_in_a_step_has_a_row_that_is_on(lab, nodes):
     from comfy_api.latest import io
 
-    pack, models = lab("pack").PACK, lab("ways").Lab()
+    pack, models = lab("pack").PACK, lab("bench.ways").Lab()
     rows = [used(pack, node.way, getattr(models, node.on), models) for node in nodes if not node.off]
     assert acting(pack, io) == set().union(*rows)
 
@@ -88,9 +88,9 @@ def calls_of(row, latents):
 
 def test_every_function_of_predictions_has_a_row_that_calls_it(lab):
     functions = public(lab("pack").guidance)
-    latents = lab("latents").Latents((1, 4, 16, 16), torch.float32)
+    latents = lab("bench.latents").Latents((1, 4, 16, 16), torch.float32)
     found = set()
-    for row in lab("function_rows").FUNCTIONS:
+    for row in lab("bench.function_rows").FUNCTIONS:
         ran = calls_of(row, latents)
         found |= {name for name in re.findall(r"\w+", row.name) if functions.get(name) in ran}
     assert found == set(functions) - OF_SHAPES

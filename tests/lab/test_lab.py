@@ -16,12 +16,12 @@ CAPTION = "a large red circle left of a small blue square on a grey background"
 
 @pytest.fixture(scope="module")
 def data(lab):
-    return lab("data")
+    return lab("models.data")
 
 
 @pytest.fixture(scope="module")
 def host_nodes(lab):
-    lab("models")  # the host must be open before its nodes are imported
+    lab("models.networks")  # the host must be open before its nodes are imported
     import nodes
 
     return nodes
@@ -83,7 +83,7 @@ def test_every_colour_shape_and_size_looks_different(data):
 
 
 def test_the_judge_reads_real_drawings(data, lab):
-    judge = lab("judge")
+    judge = lab("measure.judge")
     specs = data.random_specs(9, 400, held=True)
     drawn = data.draw(specs, 10)
     noisy = np.clip(drawn + np.random.default_rng(0).normal(0.0, 0.05, drawn.shape), 0.0, 1.0).astype(np.float32)
@@ -106,7 +106,7 @@ def test_the_judge_reads_real_drawings(data, lab):
     ],
 )
 def test_the_judge_sees_one_wrong_word(data, lab, other, colours_right):
-    judge = lab("judge")
+    judge = lab("measure.judge")
     picture = data.draw([data.parse(CAPTION)], 3)[0]
     assert judge.judge(picture, data.parse(CAPTION)) == judge.Verdict(True, True)
     assert judge.judge(picture, data.short(data.parse(CAPTION))) == judge.Verdict(True, True)
@@ -114,13 +114,13 @@ def test_the_judge_sees_one_wrong_word(data, lab, other, colours_right):
 
 
 def test_the_judge_is_not_satisfied_by_an_empty_picture(data, lab):
-    judge = lab("judge")
+    judge = lab("measure.judge")
     for level in (0.1, 0.55, 0.93):
         assert not judge.judge(np.full((32, 32, 3), level, np.float32), data.parse(CAPTION)).colour_and_shape
 
 
 def test_the_error_finds_the_nearest_drawing(data, lab):
-    evaluate = lab("evaluate")
+    evaluate = lab("measure.evaluate")
     specs = data.random_specs(12, 6, held=True)
     wobble = np.zeros((6, 2, 3))
     wobble[:, :, 0], wobble[:, :, 1] = 1.0, -1.0
@@ -129,7 +129,7 @@ def test_the_error_finds_the_nearest_drawing(data, lab):
 
 
 def test_frechet_distance_of_known_gaussians(lab):
-    frechet = lab("evaluate").frechet
+    frechet = lab("measure.evaluate").frechet
     points = np.random.default_rng(1).normal(size=(5000, 3))
     assert abs(frechet(points, points)) < 1e-9
     assert abs(frechet(points, points + [2.0, 0.0, 0.0]) - 4.0) < 1e-6
@@ -137,7 +137,7 @@ def test_frechet_distance_of_known_gaussians(lab):
 
 
 def test_dropout_keeps_all_drops_all_or_drops_its_share(lab):
-    keep = lab("train").dropout_keep
+    keep = lab("models.learner").dropout_keep
     generator = torch.Generator().manual_seed(1)
     assert keep(1000, 0.0, generator).all()
     assert not keep(1000, 1.0, generator).any()
@@ -150,7 +150,7 @@ def test_dropout_keeps_all_drops_all_or_drops_its_share(lab):
 
 
 def test_dropped_captions_become_the_empty_prompt(lab, data):
-    train, models = lab("train"), lab("models")
+    train, models = lab("models.train"), lab("models.networks")
     learner = train.Learner("ve")
     specs = data.random_specs(2, 8, held=False)
     all_or_nothing = replace(train.Settings(steps=1), short=0.0, unknown=0.0)
@@ -162,7 +162,7 @@ def test_dropped_captions_become_the_empty_prompt(lab, data):
 
 
 def test_own_tokens_are_those_of_the_host(lab, data, loaded):
-    models = lab("models")
+    models = lab("models.networks")
     for text in ["", *(data.caption(s) for s in data.random_specs(5, 20, held=True))]:
         rows = loaded["ve"][1].tokenize(text)["l"]
         assert [[token for token, _ in row] for row in rows] == [models.tokenise(text)]
@@ -170,7 +170,7 @@ def test_own_tokens_are_those_of_the_host(lab, data, loaded):
 
 @pytest.mark.parametrize("name", ALL)
 def test_weights_are_small_and_whole(lab, name):
-    models = lab("models")
+    models = lab("models.networks")
     path = models.WEIGHTS / f"{name}.safetensors"
     assert path.stat().st_size <= 12_000_000
     tensors, settings = models.read(path)
@@ -180,17 +180,17 @@ def test_weights_are_small_and_whole(lab, name):
 
 
 def test_unknown_model_and_missing_file_say_so(lab, tmp_path):
-    models = lab("models")
+    models = lab("models.networks")
     with pytest.raises(ValueError, match="must be one of ve, flow"):
         models.load("sdxl")
-    with pytest.raises(FileNotFoundError, match="train it with lab/train.py"):
+    with pytest.raises(FileNotFoundError, match="train it with `python dev.py train`"):
         models.load("ve", tmp_path / "ve.safetensors")
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_parameterisation_matches_the_host(lab, name):
     """A network that gave the training target exactly would be turned into the clean latent by the host."""
-    train = lab("train")
+    train = lab("models.train")
     learner = train.Learner(name)
     clean, noise, sigma, _ = train.batch(learner, train.Settings(steps=1), 7)
     sampling = learner.base[0].model_sampling
@@ -209,7 +209,7 @@ def test_text_decides_the_prediction(loaded, lab, name):
     for text in (context, empty, strange, pooled):
         assert text.isfinite().all()
     x = torch.randn(2, 12, 16, 16, generator=torch.Generator().manual_seed(0))
-    sigma = torch.full((2,), {"ve": 2.0, "flow": 0.8}[lab("models").family(name)])
+    sigma = torch.full((2,), {"ve": 2.0, "flow": 0.8}[lab("models.networks").family(name)])
     device = model.load_device
     model.model.to(device)
     run = [
@@ -223,7 +223,7 @@ def test_text_decides_the_prediction(loaded, lab, name):
 @pytest.mark.parametrize("name", NAMES)
 def test_stock_nodes_draw_what_the_prompt_asks(loaded, lab, data, host_nodes, name):
     """EmptyLatentImage, CLIPTextEncode, KSampler and VAEDecode at w = 4, four captions, two pictures each."""
-    judge = lab("judge")
+    judge = lab("measure.judge")
     model, clip, vae = loaded[name]
     encode = host_nodes.CLIPTextEncode().encode
     right = []
@@ -242,14 +242,14 @@ def test_stock_nodes_draw_what_the_prompt_asks(loaded, lab, data, host_nodes, na
 
 def in_one_pass(lab, loaded, texts, guidance):
     """Pictures of the distilled model at cfg 1, with a guidance embedding."""
-    evaluate = lab("evaluate")
+    evaluate = lab("measure.evaluate")
     return evaluate.pictures(
         loaded["flow_distilled"], evaluate.sample(loaded["flow_distilled"], texts, 1.0, 5, steps=12, guidance=guidance)
     )
 
 
 def test_the_distilled_model_draws_in_one_pass_what_two_passes_draw(loaded, lab, data):
-    evaluate, judge = lab("evaluate"), lab("judge")
+    evaluate, judge = lab("measure.evaluate"), lab("measure.judge")
     specs = data.random_specs(32, 24, held=True, pairs=0.0)
     texts = [data.caption(s) for s in specs]
     drawn = in_one_pass(lab, loaded, texts, 4.0)
@@ -262,7 +262,7 @@ def test_the_distilled_model_draws_in_one_pass_what_two_passes_draw(loaded, lab,
 
 def test_the_small_model_is_a_worse_one_of_the_same_family(loaded, lab, data):
     """Nearer to the drawing that a caption asks for than one of another caption, but further off than `ve`."""
-    evaluate = lab("evaluate")
+    evaluate = lab("measure.evaluate")
     specs = data.random_specs(32, 24, held=True, pairs=0.0)
     texts = [data.caption(s) for s in specs]
     error = {}
@@ -275,7 +275,7 @@ def test_the_small_model_is_a_worse_one_of_the_same_family(loaded, lab, data):
 
 
 def test_the_unet_is_told_where_its_pixels_are(lab):
-    windows = lab("models").windows(torch.zeros(3, 12, 16, 24))
+    windows = lab("models.networks").windows(torch.zeros(3, 12, 16, 24))
     assert windows.shape == (3, 9, 16, 24)
     peaks = [divmod(int(w.argmax()), 24) for w in windows[0]]
     assert peaks[0][0] < peaks[3][0] < peaks[6][0] and peaks[0][1] < peaks[1][1] < peaks[2][1]
@@ -286,7 +286,7 @@ def test_the_unet_is_told_where_its_pixels_are(lab):
 @pytest.mark.parametrize("name", NAMES)
 def test_guidance_makes_the_picture_follow_the_caption(loaded, lab, data, name):
     """One batch of 24 different held-out captions: nearly all right at w = 4, and far from any drawing at w = 16."""
-    evaluate, judge = lab("evaluate"), lab("judge")
+    evaluate, judge = lab("measure.evaluate"), lab("measure.judge")
     specs = data.random_specs(32, 24, held=True, pairs=0.0)
     texts = [data.caption(s) for s in specs]
     shown = {
@@ -337,7 +337,7 @@ def test_the_loader_node_loads_both_models(lab):
 
 @pytest.mark.parametrize("name", ALL)
 def test_an_interrupted_training_ends_as_an_uninterrupted_one(lab, tmp_path, name):
-    train, models = lab("train"), lab("models")
+    train, models = lab("models.train"), lab("models.networks")
     settings = train.Settings(steps=4, batch=4, warm_up=2)
     device = torch.device("cpu")
     whole = train.Training(name, settings, device)
@@ -363,7 +363,7 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(lab, tmp_path, nam
 
 def test_the_command_goes_on_after_an_interruption(lab, tmp_path, monkeypatch):
     """Stopped in the middle of the last stage: the others are not trained again, and nothing is left behind."""
-    train, models = lab("train"), lab("models")
+    train, models = lab("models.train"), lab("models.networks")
     small = {"steps": 3, "batch": 2, "warm_up": 1}
     again = small | {"start": "ve"}
     stages = (("ve", small | {"reading": 2}), ("ve", again | {"rate": 5e-4}), ("flow", again))
@@ -390,7 +390,7 @@ def test_the_command_goes_on_after_an_interruption(lab, tmp_path, monkeypatch):
 
 
 def test_questions_about_a_caption(lab, data):
-    train = lab("train")
+    train = lab("models.train")
     answers = train.questions(data.parse(CAPTION))
     nothing = [6, -100, -100]
     assert answers == [1, 0, 0, *nothing, 0, 0, 1, 1, 5, 0, *nothing, *nothing]
@@ -399,7 +399,7 @@ def test_questions_about_a_caption(lab, data):
 
 
 def test_the_text_model_learns_to_read(lab):
-    train = lab("train")
+    train = lab("models.train")
     learner = train.Learner("ve")
     right = train.teach_reading(learner, train.Settings(steps=1, reading=120), torch.device("cpu"), captions=96)
     assert right > 0.5  # always the commonest answer gives 0.35
@@ -407,7 +407,7 @@ def test_the_text_model_learns_to_read(lab):
 
 
 def test_the_numbers_of_the_help_pages_are_measured(lab, capsys):
-    assert lab("page_numbers").main(["--steps", "3"]) == 0
+    assert lab("measure.page_numbers").main(["--steps", "3"]) == 0
     rows = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
     tables = {cells[0]: cells[1:] for cells in rows}
     assert len(tables["every, start"]) == 6 and len(tables["progress"]) == 5
@@ -419,7 +419,7 @@ def test_the_numbers_of_the_help_pages_are_measured(lab, capsys):
 
 
 def test_training_lowers_the_loss(lab):
-    train = lab("train")
+    train = lab("models.train")
     training = train.Training("ve", train.Settings(steps=30, batch=4, warm_up=4), torch.device("cpu"))
     same = train.batch(training.learner, training.settings, step=999)
     before = training.learner(*same).item()

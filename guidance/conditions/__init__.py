@@ -1,0 +1,1 @@
+"""What is a pass conditioned with? The prompt and the guidance embedding, step by step."""

@@ -1,0 +1,1 @@
+"""Is the result still an image? What is done to a guided prediction."""

@@ -1,0 +1,24 @@
+"""Dynamic thresholding, for pixels.
+
+Paper: Saharia et al. 2022, "Photorealistic Text-to-Image Diffusion Models with Deep Language Understanding"
+(Imagen), arXiv 2205.11487, section 2.3.
+Formula: s = max(1, quantile(|D|, p)) per sample; D <- clip(D, -s, s)/s
+Space: x0 of a PIXEL-space model whose images lie in [-1, 1]. Shapes: (B, C, *spatial). Units: pixel values;
+percentile p in [0, 1], 0.995 in the paper.
+Identity: wherever no value of a sample exceeds 1 it is returned bit for bit.
+Departures: not for latents, which have no range: on unit normal ones this would shrink everything to 0.36.
+For latents see mimic_threshold.
+"""
+
+from torch import Tensor
+
+from ..tensors.quantile import abs_quantile
+from ..tensors.reduce import wide
+
+__all__ = ["dynamic_threshold"]
+
+
+def dynamic_threshold(denoised: Tensor, *, percentile: float = 0.995) -> Tensor:
+    """clip(D, -s, s)/s with s = max(1, quantile(|D|, p)) per sample; the result lies in [-1, 1]."""
+    s = abs_quantile(denoised, percentile).clamp(min=1.0)
+    return (wide(denoised).clamp(-s, s) / s).to(denoised.dtype)

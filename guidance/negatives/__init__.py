@@ -1,0 +1,1 @@
+"""What is the positive kept away from? Further negatives, each with a strength of its own."""

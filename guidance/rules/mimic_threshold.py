@@ -1,0 +1,100 @@
+"""Mimic thresholding: the direction of a high scale with the range of values of a low one.
+
+Source: mcmonkeyprojects/sd-dynamic-thresholding (MIT), dynthres_core.py; no paper. A latent-space relative of
+Imagen's dynamic thresholding.
+Formula, per sample (and channel): G = cfg at scale w, M = cfg at mimic_scale m, mu their means,
+    Gc = G - mu_G, Mc = M - mu_M
+    measure "ad"    a_M = max|Mc|, a_G = quantile(|Gc|, p)
+    measure "std"   a_M, a_G = standard deviation (unbiased) of M, G
+    startpoint "mean", "ad"    L = max(a_M, a_G),  R = clip(Gc, -L, L) a_M/L + mu_G
+    startpoint "mean", "std"   R = Gc a_M/a_G + mu_G
+    startpoint "zero"          R = G a_M/a_G
+    D = phi R + (1 - phi) G
+Space: x0. Shapes: cond, uncond (B, C, *spatial); statistics over the spatial dimensions, or over all with
+per_channel = False. Units: scale and mimic_scale are host scales (floats or tensors of B values; typically
+w 10-20, m 5-8), percentile in [0, 1] (0.95-1), phi in [0, 1].
+Identity: phi = 0 is `cfg` bit for bit; so is mimic_scale = scale with percentile 1 and measure "ad".
+Departures: statistics are always per sample; the original's non-separate mode mixes the batch. A constant
+channel (0/0 in the original) is left as it is. The mean that is put back is that of G, as in the original.
+"""
+
+import torch
+from torch import Tensor
+
+from ..cfg import cfg
+from ..tensors.quantile import abs_quantile
+from ..tensors.reduce import reduce_each, safe, wide
+
+__all__ = ["mimic_threshold"]
+
+
+def mimic_threshold(
+    cond: Tensor,
+    uncond: Tensor,
+    *,
+    scale: float | Tensor,
+    mimic_scale: float | Tensor,
+    percentile: float = 1.0,
+    per_channel: bool = True,
+    startpoint: str = "mean",
+    measure: str = "ad",
+    phi: float = 1.0,
+) -> Tensor:
+    """phi R + (1 - phi) G, in the dtype of `cond`.
+
+    Raises ValueError for an unknown startpoint or measure and for a percentile outside [0, 1].
+    """
+    start = _named(_STARTPOINTS, "startpoint", startpoint)
+    spread = _named(_MEASURES, "measure", measure)
+    if not 0.0 <= percentile <= 1.0:
+        raise ValueError(f"percentile must lie between 0 and 1, got {percentile}.")
+    if phi == 0:
+        return cfg(cond, uncond, scale=scale)
+    c, u = wide(cond), wide(uncond)
+    keep = 2 if per_channel else 1
+    wanted = spread(cfg(c, u, scale=mimic_scale), 1.0, keep)
+    guided = cfg(c, u, scale=scale)
+    actual = spread(guided, percentile, keep)
+    centre = start(guided, keep)
+    clips = startpoint == "mean" and measure == "ad"
+    reach = torch.maximum(wanted, actual) if clips else actual
+    ratio = torch.where(reach > 0, wanted / safe(reach), 1.0)
+    if clips and percentile < 1.0:
+        # clip(G - centre) ratio + centre, with the bounds moved instead of G
+        clipped = guided.clamp(centre - reach, centre + reach).mul_(ratio).add_(centre * (1.0 - ratio))
+        return (clipped if phi == 1.0 else torch.lerp(guided, clipped, phi)).to(cond.dtype)
+    # Nothing lies outside the reach: R = (G - centre) ratio + centre, and the blend is one multiply-add.
+    factor = torch.lerp(torch.ones_like(ratio), ratio, phi)
+    return torch.addcmul(centre * (1.0 - factor), guided, factor).to(cond.dtype)
+
+
+def _mean(t: Tensor, keep: int) -> Tensor:
+    return reduce_each(lambda row: row.mean(-1), t, keep=keep)
+
+
+def _zero(t: Tensor, keep: int) -> Tensor:
+    return torch.zeros_like(t[(slice(None),) * keep + (slice(1),) * (t.ndim - keep)])
+
+
+def _absolute_deviation(t: Tensor, q: float, keep: int) -> Tensor:
+    mean = _mean(t, keep)
+    if q < 1.0:
+        return abs_quantile(t, q, per_channel=keep == 2, centre=mean)
+    low = reduce_each(lambda row: row.amin(-1), t, keep=keep)
+    high = reduce_each(lambda row: row.amax(-1), t, keep=keep)
+    return torch.maximum(high - mean, mean - low)
+
+
+def _standard_deviation(t: Tensor, q: float, keep: int) -> Tensor:
+    squares = (t - _mean(t, keep)).square_()
+    return reduce_each(lambda row: row.sum(-1) / max(row.shape[-1] - 1, 1), squares, keep=keep).sqrt()
+
+
+def _named(table: dict, what: str, name: str):
+    if name not in table:
+        raise ValueError(f"{what} must be one of {', '.join(table)}, got {name!r}.")
+    return table[name]
+
+
+_STARTPOINTS = {"mean": _mean, "zero": _zero}
+_MEASURES = {"ad": _absolute_deviation, "std": _standard_deviation}

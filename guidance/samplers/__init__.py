@@ -1,0 +1,1 @@
+"""Methods that no MODEL can carry exactly: each is a loop of its own over the steps."""

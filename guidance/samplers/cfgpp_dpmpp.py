@@ -1,0 +1,131 @@
+"""CFG++ for DPM-Solver++: the steps of its samplers 2M and 2S, with a guided clean part and unguided noise.
+
+Paper: Chung, Kim, Park, Nam, Ye 2024, "CFG++: Manifold-constrained Classifier Free Guidance for Diffusion
+Models", arXiv 2406.08070, in the form of its official code for SDXL; DPM-Solver++: Lu, Zhou, Bao, Chen, Li, Zhu
+2022, arXiv 2211.01095.
+Formula, in x = a x0 + s eps (ve: a = 1, s = sigma; flow: a = 1 - t, s = t), D_lam = D_u + lam (D_c - D_u):
+    step    x' = a' D_lam + (s'/s)(x - a D_u)
+    2M      the step with D_lam + (1 - e^-h)/(2r) (D_u - D_u of the step before) in place of D_lam
+    2S      the step with D_u for both, to the level in the middle; then the step from x with D_lam and D_u of there
+where h is the length of the step in log(a/s), r that of the step before over h, and the middle halves h.
+Space: x0. Shapes: tensors (B, C, *spatial). Units: sigmas are floats, the host's own, of one run and so the same for
+all samples; lam in [0, 1] is the weight with which the caller made `guided`.
+Identity: none. lam = 0, or D_c = D_u, is DPM-Solver++ itself; a step to 0 gives D_lam, whatever the order.
+Departures: the official code knows VE levels only. A flow model's run is taken for the VE run x/a at the levels s/a
+that it is, which leaves DPM-Solver++ exact in its coordinates ("bridge form") and every step finite: from t = 1, where
+h is infinite, 2M's correction of the next step is 0 and the middle of 2S is t = 1 again, so that a first-order step
+is the limit. `mixed` is the host's form (and that of the official code for SD1.5): 2M corrects with
+D_lam - D_u of the step before, which differs by (1 - e^-h)/(2r) (D_lam - D_u); the middle of 2S is a CFG++ step, which
+differs by D_lam - D_u; and its end meets the first D_lam, which differs by e^-h (D_lam - D_lam of the middle). The
+host takes the VE formulas for every model: kind "ve" is its form for flow models too.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from ..tensors.convert import flow_sigma, half_log_snr, noise_ratio
+from ..tensors.reduce import wide
+
+__all__ = ["cfgpp_2m", "cfgpp_2s_end", "cfgpp_2s_middle", "cfgpp_step", "middle_sigma", "renoise"]
+
+
+def cfgpp_step(x: Tensor, clean: Tensor, noisy: Tensor, *, sigma: float, sigma_next: float, kind: str) -> Tensor:
+    """a' clean + (s'/s)(x - a noisy): to `sigma_next`, clean part from one prediction and noise from another."""
+    state = torch.add(wide(x), noisy, alpha=-_SIGNAL[kind](sigma)).mul_(sigma_next / sigma)  # s' eps
+    return state.add_(clean, alpha=_SIGNAL[kind](sigma_next)).to(x.dtype)
+
+
+def cfgpp_2m(
+    x: Tensor,
+    guided: Tensor,
+    uncond: Tensor,
+    before: Tensor,
+    *,
+    sigma_before: float,
+    sigma: float,
+    sigma_next: float,
+    kind: str,
+    mixed: bool = False,
+) -> Tensor:
+    """A step of 2M. `before` is the uncond of the step before, made at `sigma_before`.
+
+    The correction is 0 in a step to 0, and after a step without a length (`sigma_before` equal to `sigma`, which is
+    what to give at the first step) or from t = 1.
+    """
+    share = _correction(sigma_before, sigma, sigma_next, kind)
+    if share:
+        change = torch.sub(wide(guided if mixed else uncond), before)
+        guided = change.mul_(share).add_(guided)
+    return cfgpp_step(x, guided, uncond, sigma=sigma, sigma_next=sigma_next, kind=kind)
+
+
+def cfgpp_2s_middle(
+    x: Tensor,
+    guided: Tensor,
+    uncond: Tensor,
+    *,
+    sigma: float,
+    sigma_middle: float,
+    kind: str,
+    mixed: bool = False,
+) -> Tensor:
+    """The state at which 2S evaluates the model for the second time."""
+    return cfgpp_step(x, guided if mixed else uncond, uncond, sigma=sigma, sigma_next=sigma_middle, kind=kind)
+
+
+def cfgpp_2s_end(
+    x: Tensor,
+    guided: Tensor,
+    guided_middle: Tensor,
+    uncond_middle: Tensor,
+    *,
+    sigma: float,
+    sigma_next: float,
+    kind: str,
+    mixed: bool = False,
+) -> Tensor:
+    """The state at the end of a step of 2S; `guided` is that of its beginning, which only the host's form uses."""
+    noisy = uncond_middle
+    if mixed:
+        noisy = torch.sub(wide(guided_middle), guided).add_(uncond_middle)
+    return cfgpp_step(x, guided_middle, noisy, sigma=sigma, sigma_next=sigma_next, kind=kind)
+
+
+def middle_sigma(sigma: float, sigma_next: float, *, kind: str) -> float:
+    """The level halfway between two in log(a/s): 1 from t = 1 of a flow model, 0 to 0."""
+    if sigma_next == 0:
+        return 0.0
+    ratio = math.sqrt(noise_ratio(sigma, kind=kind) * noise_ratio(sigma_next, kind=kind))
+    return flow_sigma(ratio) if kind == "flow" else ratio
+
+
+def renoise(
+    x: Tensor, noise: Tensor, *, sigma_down: float, sigma_next: float, kind: str, s_noise: float = 1.0
+) -> Tensor:
+    """From the level that an ancestral step went down to, back up to `sigma_next`, with fresh unit noise.
+
+    (a'/a_down) x + sqrt(s'^2 - (s_down a'/a_down)^2) s_noise noise: the clean part of x keeps its share, and its noise
+    has the variance of the level.
+    """
+    if sigma_down == sigma_next:  # also t = 1, where there is no signal to keep
+        return x
+    grown = _SIGNAL[kind](sigma_next) / _SIGNAL[kind](sigma_down)
+    fresh = math.sqrt(max(sigma_next**2 - (sigma_down * grown) ** 2, 0.0)) * s_noise
+    return torch.mul(wide(x), grown).add_(noise, alpha=fresh).to(x.dtype)
+
+
+def _correction(sigma_before: float, sigma: float, sigma_next: float, kind: str) -> float:
+    """(1 - e^-h)/(2r): what is still to come of the change that the step before has seen."""
+    first, here, there = (half_log_snr(s, kind=kind) for s in (sigma_before, sigma, sigma_next))
+    before, h = here - first, there - here
+    if not before > 0 or math.isinf(h):  # not `before <= 0`, which is false for the NaN of two levels of t = 1
+        return 0.0
+    return -math.expm1(-h) * h / (2 * before)
+
+
+_SIGNAL = {
+    "ve": lambda sigma: 1.0,
+    "flow": lambda t: 1.0 - t,
+}

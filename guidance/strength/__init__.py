@@ -1,0 +1,1 @@
+"""How strongly, this step? Weights, their schedules, and steps that leave the negative pass out."""

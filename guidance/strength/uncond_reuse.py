@@ -1,0 +1,59 @@
+"""Uncond reuse: a negative prediction from the positive one of this step and the difference of an earlier step.
+
+Source: Lv, Si, Song, Yang, Qiao, Liu, Wong 2024, "FasterCache: Training-Free Video Diffusion Model Acceleration with
+High Quality", arXiv 2410.19355: its CFG-Cache, without the split by frequency and the growing factors.
+Formula: D_u = D_c - (r(sigma)/r(sigma_last)) Delta_last, Delta_last = D_c - D_u of the earlier step; what is held
+constant is the difference of the two predictions in x0 (r = 1), eps or velocity:
+    eps: r = sigma (VE), t/(1 - t) (flow)        velocity: r = sigma/sqrt(sigma^2 + 1) (VE), t (flow)
+Space: x0, which is where the result is wanted; r converts the difference. Shapes: cond, difference (B, C, *spatial).
+Units: sigma and sigma_last are the host's, floats or B values.
+Identity: at sigma = sigma_last it is cond - difference; x0 is that at every sigma.
+Departures: where either level has none of what is held (eps at t = 1, where the noise is x whatever the prompt;
+anything at sigma 0) the difference itself is held: the formula would give 0, and no guidance, or 0/0. The
+velocity of a VE model is the VP v-prediction.
+"""
+
+import torch
+from torch import Tensor
+
+from ..tensors.reduce import per_sample, safe, wide
+
+__all__ = ["uncond_reuse"]
+
+# r as numerator and denominator, neither of which is ever infinite.
+_RATIO = {
+    ("x0", "ve"): lambda s: (1.0, 1.0),
+    ("x0", "flow"): lambda t: (1.0, 1.0),
+    ("eps", "ve"): lambda s: (s, 1.0),
+    ("eps", "flow"): lambda t: (t, 1.0 - t),
+    ("velocity", "ve"): lambda s: (s, (s**2 + 1.0) ** 0.5),
+    ("velocity", "flow"): lambda t: (t, 1.0),
+}
+
+
+def uncond_reuse(
+    cond: Tensor,
+    difference: Tensor,
+    *,
+    sigma: float | Tensor,
+    sigma_last: float | Tensor,
+    kind: str,
+    frozen: str = "velocity",
+) -> Tensor:
+    """D_u of this step, in the dtype of `cond`."""
+    ratio = _RATIO[frozen, kind]
+    top, bottom = ratio(per_sample(sigma, cond))
+    top_last, bottom_last = ratio(per_sample(sigma_last, cond))
+    factor = _quotient(top * bottom_last, bottom * top_last)
+    cond_wide, difference_wide = wide(cond), wide(difference)
+    if isinstance(factor, Tensor):
+        return torch.addcmul(cond_wide, difference_wide, factor, value=-1.0).to(cond.dtype)
+    return torch.sub(cond_wide, difference_wide, alpha=factor).to(cond.dtype)
+
+
+def _quotient(a: float | Tensor, b: float | Tensor) -> float | Tensor:
+    """a/b, and 1 where either is zero."""
+    known = (a > 0.0) & (b > 0.0)
+    if isinstance(known, Tensor):
+        return torch.where(known, a / safe(b), 1.0)
+    return a / b if known else 1.0

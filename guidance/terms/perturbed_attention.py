@@ -1,0 +1,21 @@
+"""Perturbed-attention guidance (PAG) and its soft form: what a self-attention gives out if every token looks at itself.
+
+Papers: Ahn, Cho, Min, Jang, Kim, Kim, Park, Jin, Kim 2024, "Self-Rectifying Diffusion Sampling with
+Perturbed-Attention Guidance", arXiv 2403.17377; SoftPAG 2506.10978.
+Formula: the attention map A becomes (1 - u) A + u I, so its output A V becomes (1 - u) A V + u V
+Space: the model's hidden states. Shapes: attention (the output A V) and value V, both (B, ...).
+Units: strength u in [0, 1], a float or a tensor of B values.
+Identity: bit for bit, u = 0 is the attention and u = 1, PAG, the value.
+Departures: none.
+"""
+
+from torch import Tensor
+
+from ..cfg import cfg
+
+__all__ = ["perturbed_attention"]
+
+
+def perturbed_attention(attention: Tensor, value: Tensor, *, strength: float | Tensor) -> Tensor:
+    """(1 - u) A V + u V, in the dtype of `value`."""
+    return cfg(value, attention, scale=strength)

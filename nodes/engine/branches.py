@@ -1,0 +1,226 @@
+"""Further negatives: prepared as the host prepares its own conditionings, evaluated in the same batched pass.
+
+They never enter the guider's own conditionings: an area on one of them would make the host add areas to the others.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import math
+from dataclasses import dataclass, field
+
+import comfy.context_windows
+import comfy.model_patcher
+import comfy.sampler_helpers
+import comfy.samplers
+import torch
+
+from . import conditioning, guiders
+from .run import Run, Step
+from .stages import Negative
+
+# In `transformer_options`: what each of a step's conditionings is to the eyes of adapters, 0 positive and 1 negative.
+SHOWN = "azimuth_shown"
+
+# Keys that keep a conditioning from covering the whole picture at full strength.
+RESTRICTIONS = ("area", "mask", "mask_strength", "strength", "timestep_start", "timestep_end")
+
+
+@dataclass(eq=False)
+class Branch:
+    """One further negative of a run. `conds` are the host's form of its conditioning, processed at the first step."""
+
+    stage: Negative
+    conds: list = field(repr=False)
+
+    @property
+    def timed(self) -> bool:
+        return is_timed(self.conds)
+
+    @property
+    def restricted(self) -> bool:
+        return any(key in cond for cond in self.conds for key in RESTRICTIONS)
+
+
+def is_timed(conds: list[dict]) -> bool:
+    """Whether a time range keeps any of these processed conditionings from some steps."""
+    return any("timestep_start" in cond or "timestep_end" in cond for cond in conds)
+
+
+def in_time(conds: list[dict], sigma: float) -> bool:
+    """Whether any of the conditionings counts at this sigma. The host compares in float32: so must this."""
+    ranges = [(cond.get("timestep_end", -math.inf), cond.get("timestep_start", math.inf)) for cond in conds]
+    return any(as_float32(end) <= sigma <= as_float32(start) for end, start in ranges)
+
+
+def as_float32(number: float) -> float:
+    return ctypes.c_float(number).value
+
+
+def open_branches(guider, run: Run) -> None:
+    """Give the run its branches, and register their hooks together with the guider's."""
+    run.branches = [Branch(s, comfy.sampler_helpers.convert_cond(s.conditioning)) for s in run.of(Negative)]
+    if not run.branches:
+        return
+    own = as_host_conds(run)
+    comfy.samplers.preprocess_conds_hooks(own)
+    if any("hooks" in cond for conds in own.values() for cond in conds):
+        register_hooks(guider, run, own)
+    comfy.samplers.filter_registered_hooks_on_conds(own, guider.model_options)
+
+
+def as_host_conds(run: Run) -> dict[str, list]:
+    return {f"{conditioning.BRANCH}_{i}": branch.conds for i, branch in enumerate(run.branches)}
+
+
+def conds_of_step(guider, run: Run, branch: Branch) -> list[dict]:
+    """The branch's conditionings, as the condition stages of this step make them for the positive's model."""
+    if guiders.negative_model(guider) is not guider.inner_model:
+        return branch.conds
+    return conditioning.changed(run, f"{conditioning.BRANCH}_{run.branches.index(branch)}", branch.conds)
+
+
+def register_hooks(guider, run: Run, own: dict[str, list]) -> None:
+    """Register the union of the guider's hooks and ours; the host registered its own before we were called.
+
+    A throw-away copy takes the wrappers, which registering twice would double.
+    """
+    if hasattr(guider, "uncond_model_patcher"):
+        run.say(
+            f"{run.of(Negative)[0].node}: LoRA hooks have no effect under the {run.guider.name}, whose negative "
+            f"model takes none; apply the LoRA to that model.",
+            logging.WARNING,
+        )
+    if guider.model_patcher.is_dynamic():  # it takes no hooks, so the host too uses this form of it
+        guider.model_patcher = guider.model_patcher.get_non_dynamic_delegate()
+    options = comfy.model_patcher.create_model_options_clone(guider.model_options)
+    comfy.sampler_helpers.prepare_model_patcher(guider.model_patcher, {**guider.conds, **own}, options)
+    for key in ("registered_hooks", "to_load_options"):
+        if key in options:
+            guider.model_options[key] = options[key]
+
+
+def process_branches(guider, run: Run, noise, latent_image, denoise_mask, seed) -> None:
+    """Process each branch beside the positive, as the host does with the negative, and keep only the branch."""
+    model = guiders.negative_model(guider)
+    if model is None:
+        return
+    for branch in run.branches:
+        processed = comfy.samplers.process_conds(
+            model,
+            noise,
+            {"positive": guider.conds["positive"], "negative": branch.conds},
+            noise.device,
+            latent_image,
+            denoise_mask,
+            seed,
+            latent_shapes=run.latent_shapes,
+        )
+        branch.conds = processed["negative"]
+
+
+def close_branches(run: Run) -> None:
+    """Release what the branches loaded (ControlNets); the host does so for its own conditionings only."""
+    for conds in as_host_conds(run).values():
+        controls = comfy.sampler_helpers.get_models_from_cond(conds, "control")
+        comfy.sampler_helpers.cleanup_additional_models(set(controls))
+
+
+def filled(branch: Branch, prediction, beside, x, sigma):
+    """The branch's prediction, and `beside` wherever an area, a mask, a strength or a time range leaves it out.
+
+    There the two are the same, so the effect of the branch is exactly zero.
+    """
+    if not branch.restricted:
+        return prediction
+    return torch.lerp(beside, prediction, coverage(branch.conds, x, sigma).to(prediction.dtype))
+
+
+def coverage(conds: list[dict], x, sigma):
+    """The share of every value that the host gives to these conditionings: 0 to 1, in the shape of x."""
+    total = torch.zeros_like(x)
+    for cond in conds:
+        found = comfy.samplers.get_area_and_mult(cond, x, sigma)
+        if found is not None:
+            inside(total, found.area or []).add_(found.mult)
+    return total.clamp_(max=1.0)
+
+
+def inside(total, area):
+    """The view of a tensor that an area covers: the sizes along its dimensions, then where each begins."""
+    half = len(area) // 2
+    for dim in range(half):
+        total = total.narrow(dim + 2, area[half + dim], area[dim])
+    return total
+
+
+def showing(model_options: dict, shown: tuple[int, ...]) -> dict:
+    return {**model_options, "transformer_options": {**model_options.get("transformer_options", {}), SHOWN: shown}}
+
+
+class BranchHandler(comfy.context_windows.ContextHandlerABC):
+    """A one-shot context handler that appends conditionings to the first batch of a step, and leaves out those that
+    `passes` does not make.
+
+    The host asks its context handler before every batch. Sitting in that place lets the branches be cut into context
+    windows by the real handler like any other conditioning, and keeps them out of the batches of PAG, SAG and SLG.
+    """
+
+    def __init__(self, run: Run, model, conds: list[list[dict]], real_handler, passes=None):
+        self.run = run
+        self.model = model
+        self.conds = conds
+        self.passes = passes
+        self.real = real_handler
+        self.spent = False
+
+    def __getattr__(self, name):
+        if name == "real" or self.real is None:
+            raise AttributeError(name)
+        return getattr(self.real, name)
+
+    def wants(self, model) -> bool:
+        return not self.spent and model is self.model
+
+    def should_use_context(self, model, conds, x_in, timestep, model_options) -> bool:
+        return self.wants(model) or self.real_wants(model, conds, x_in, timestep, model_options)
+
+    def real_wants(self, model, conds, x_in, timestep, model_options) -> bool:
+        return self.real is not None and self.real.should_use_context(model, conds, x_in, timestep, model_options)
+
+    def get_resized_cond(self, cond_in, x_in, window, device=None) -> list:
+        return self.real.get_resized_cond(cond_in, x_in, window, device)
+
+    def execute(self, calc_cond_batch, model, conds, x_in, timestep, model_options):
+        if not self.wants(model):
+            return self.real.execute(calc_cond_batch, model, conds, x_in, timestep, model_options)
+        self.spent = True
+        batch = [*conds, *self.conds]
+        shown = model_options.get("transformer_options", {}).get(SHOWN, range(len(conds)))
+        options = {**showing(model_options, (*shown, *(1 for _ in self.conds))), "context_handler": self.real}
+
+        def calculate(batch):
+            if self.real_wants(model, batch, x_in, timestep, options):
+                return self.real.execute(calc_cond_batch, model, batch, x_in, timestep, options)
+            return calc_cond_batch(model, batch, x_in, timestep, options)
+
+        if self.passes:
+            out = self.passes.predictions(calculate, batch, self.names(len(conds)), timestep)
+        else:
+            out = calculate(batch)
+        self.run.predictions = out[len(conds) :]
+        return out[: len(conds)]
+
+    def names(self, count: int) -> list:
+        """For each conditioning of a batch with so many of the host's, a name that is another where it is another."""
+        return [*((i, self.run.swapped) for i in range(count)), *(branch for branch, _ in self.run.active)]
+
+
+def active(run: Run, step: Step, scale: float) -> list[tuple[Branch, float]]:
+    """The branches that count at a step, each with its weight there."""
+    return [
+        (branch, branch.stage.value(run, step))
+        for branch in run.branches
+        if branch.stage.counts(run, step, scale) and in_time(branch.conds, step.called_at)
+    ]

@@ -1,0 +1,262 @@
+"""The guided prediction of a step: baseline, combine, add and correct, on the raw predictions, in x0 space."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+
+import comfy.utils
+import torch
+
+from ...guidance import finite_per_sample, select_per_sample
+from . import branches, run, stages, two_passes, weak
+from .networks.unfit import Unfit
+from .stages import Moment
+
+
+def guide(args: dict) -> torch.Tensor:
+    """The post-CFG function."""
+    this = args["model_options"].get(run.OPTION)
+    if this is None:
+        return args["denoised"]
+    note_non_finite(args, this, args["denoised"], *this.predictions)
+    if this.neutral:
+        return args["denoised"]
+    if args["cond"] is None:
+        warn_without_prediction(args, this)
+        return args["denoised"]
+    warn_overruled(args, this)
+    this.calls += 1
+    moment = moment_of(args, this)
+    guided = args["denoised"]
+    if moment.uncond is not None:
+        moment, guided = settle(args, this, moment, combine(args, this, moment))
+    return correct(this, moment, add_terms(args, this, moment, guided))
+
+
+def note_non_finite(args: dict, this: run.Run, *predictions: torch.Tensor) -> None:
+    """Keep, on the device, whether anything that the model predicted is not finite; it is read after the run."""
+    finite = [finite_per_sample(prediction).all() for prediction in predictions]
+    this.non_finite.append((args["sigma"].flatten()[0].float(), ~torch.stack(finite).all()))
+
+
+def warn_overruled(args: dict, this: run.Run) -> None:
+    """Another node, wired after ours, may give a step another weight than ours (the host's CFG Override)."""
+    if this.scale is None or args["cond_scale"] == this.scale:
+        return
+    if not this.of(stages.Weight):
+        this.say_weight_of_another_node()
+    fates = [(stage, "has no effect") for stage in this.of(stages.Weight)]
+    fates += [(stage, "saves no pass") for stage in this.of(stages.Skip) if this.skipping]
+    for stage, fate in fates:
+        this.say(
+            f"{stage.node} {fate} on the steps of which another node sets the weight; wire that node first, "
+            f"or do without one of the two.",
+            logging.WARNING,
+        )
+
+
+def warn_without_prediction(args: dict, this: run.Run) -> None:
+    """The Dual CFG Guider adds the whole prediction after us where both of its weights are 1."""
+    for kind in (stages.Add, stages.Correct):
+        for stage in this.counting(kind, this.step, args["cond_scale"]):
+            this.say(
+                f"{stage.node} has no effect at weights of 1 under the {this.guider.name}, which then makes no "
+                f"prediction of what it contrasts; raise one of them.",
+                logging.WARNING,
+            )
+
+
+def baseline_of(args: dict) -> str:
+    """What a post-CFG function is told that the positive is contrasted with, by its name in the arguments."""
+    return "empty_cond" if "empty_cond" in args else "uncond"
+
+
+def moment_of(args: dict, this: run.Run) -> Moment:
+    """The step as rules see it; `uncond` is None if it made no negative pass (the host then hands over zeros)."""
+    own = baseline_of(args)
+    alone = args[own] is None or this.guider.weight is None or this.baseline_missing
+    return Moment(
+        cond=args["cond_denoised"],
+        uncond=None if alone else args[f"{own}_denoised"],
+        x=args["input"],
+        sigma=args["sigma"],
+        kind=this.kind,
+        sigmas=this.sigmas,
+        scale=args["cond_scale"],
+        from_noise=this.from_noise,
+        progress=this.step.progress,
+    )
+
+
+def combine(args: dict, this: run.Run, moment: Moment) -> torch.Tensor:
+    """The host's result with the further negatives, or the combine rule's where there is one that is not neutral."""
+    raw = moment.uncond
+    moment, terms = negatives(args, this, moment)
+    moment = contrasted(this, moment)
+    stage = next(iter(this.counting(stages.Combine, this.step, moment.scale)), None)
+    if stage is None and moment.uncond is raw:
+        return add(args["denoised"], terms)
+    ours = apply(this, stage, blended(stage.rule, stage.strength) if stage else plain, moment)
+    if keeps_foreign(args, stage):
+        terms = [*terms, args["denoised"] - plain(dataclasses.replace(moment, uncond=raw))]
+    finite = finite_per_sample(moment.cond) & finite_per_sample(moment.uncond)
+    return select_per_sample(finite, add(ours, terms), args["denoised"])
+
+
+def negatives(args: dict, this: run.Run, moment: Moment) -> tuple[Moment, list[torch.Tensor]]:
+    """The moment with what the positive is contrasted with, and what is added to the combined result."""
+    if this.active and not this.predictions:
+        warn_not_evaluated(args, this)
+        return moment, []
+    found = [
+        (
+            branch.stage,
+            branches.filled(branch, prediction, getattr(moment, branch.stage.beside), moment.x, moment.sigma),
+        )
+        for (branch, _), prediction in zip(this.active, this.predictions, strict=True)
+    ]
+    for stage, prediction in found:
+        if stage.baseline:
+            seen = dataclasses.replace(moment, other=prediction)
+            moment = dataclasses.replace(moment, uncond=apply(this, stage, stage.baseline, seen))
+    terms = [
+        apply(this, stage, stage.term, dataclasses.replace(moment, other=prediction))
+        for stage, prediction in found
+        if stage.term
+    ]
+    return moment, terms
+
+
+def contrasted(this: run.Run, moment: Moment) -> Moment:
+    """The moment with the baseline that the baseline stages make of it."""
+    for stage in this.counting(stages.Baseline, this.step, moment.scale):
+        ours = apply(this, stage, stage.rule, moment)
+        moment = dataclasses.replace(moment, uncond=mixed(moment.uncond, ours, stage.strength))
+    return moment
+
+
+def warn_not_evaluated(args: dict, this: run.Run) -> None:
+    function = args["model_options"].get("sampler_calc_cond_batch_function", args["model"])
+    for branch, _ in this.active:
+        this.say(
+            f"{branch.stage.node} has no effect: {name(function)} of another node makes the predictions itself; use "
+            f"one of the two.",
+            logging.WARNING,
+        )
+
+
+def plain(m: Moment) -> torch.Tensor:
+    """Plain CFG to the last bit as the host computes it, so that nothing is mistaken for a foreign addition."""
+    return m.uncond + (m.cond - m.uncond) * m.scale
+
+
+def blended(rule, strength: float):
+    """A combine rule, blended from plain CFG (strength 0) to all of it (1)."""
+    return rule if strength == 1.0 else lambda m: mixed(plain(m), rule(m), strength)
+
+
+def keeps_foreign(args: dict, stage: stages.Combine | None) -> bool:
+    """Whether something other than a cfg function of the slot changed the host's result before us."""
+    options = args["model_options"]
+    if "empty_cond" in args:
+        return True
+    if "sampler_cfg_function" in options:
+        return stage is None
+    return bool(earlier_post_functions(options))
+
+
+def earlier_post_functions(model_options: dict) -> list:
+    functions = model_options.get("sampler_post_cfg_function", [])
+    return functions[: functions.index(guide)]
+
+
+def functions_of_others(model_options: dict, *places: str) -> list:
+    """The functions of other nodes in these lists of the options."""
+    return [function for place in places for function in model_options.get(place, []) if function is not guide]
+
+
+def name(function) -> str:
+    return getattr(function, "__qualname__", type(function).__name__).split(".")[0]
+
+
+def add_terms(args: dict, this: run.Run, moment: Moment, guided: torch.Tensor) -> torch.Tensor:
+    """The combined result with every term that counts, each of which costs a pass."""
+    args, moment = two_passes.of_terms(args, this, not_reused(args, this, moment))
+    for stage in this.counting(stages.Add, this.step, moment.scale):
+        try:
+            seen = this.terms[stage](args, this, moment)
+        except Unfit as reason:
+            weak.leave_out(this, stage, reason)
+            continue
+        note_non_finite(args, this, seen.other)
+        finite = finite_per_sample(seen.cond) & finite_per_sample(seen.other)
+        ours = apply(this, stage, stage.rule, dataclasses.replace(seen, guided=guided))
+        guided = select_per_sample(finite, ours, guided)
+    return guided
+
+
+def not_reused(args: dict, this: run.Run, moment: Moment) -> Moment:
+    """The moment with what this call predicts of the prompt that terms weaken, where the pair has a reused one."""
+    if this.weakened is None:
+        return moment
+    note_non_finite(args, this, this.weakened)
+    return dataclasses.replace(moment, cond=this.weakened)
+
+
+def settle(args: dict, this: run.Run, moment: Moment, guided: torch.Tensor) -> tuple[Moment, torch.Tensor]:
+    """Note which samples have settled by now; those that had before this step get what one pass would give them, and
+    are seen so by what follows.
+
+    A negative that was not predicted has nothing to tell.
+    """
+    seen = moment
+    for stage in () if this.keeps_pass else this.counting(stages.Skip, this.step, moment.scale):
+        before = this.memory(stage, 0).value
+        if before is not None:
+            alone = two_passes.first_prediction(this, moment.cond)
+            guided = select_per_sample(before, unguided(args, moment, alone), guided)
+            seen = dataclasses.replace(seen, cond=select_per_sample(before, alone, moment.cond))
+        if not this.reusing:
+            parts = dataclasses.replace(moment, value=stage.value(this, this.step)).parts(this.latent_shapes)
+            settled = torch.stack([stage.rule(part) for part in parts]).all(dim=0)
+            settled = settled if before is None else settled | before
+            this.memory(stage, 0).keep(settled)
+            this.settled = settled.all()
+    return seen, guided
+
+
+def unguided(args: dict, moment: Moment, alone: torch.Tensor) -> torch.Tensor:
+    """The host's result of one pass: its prediction, and what earlier post-CFG functions added to the pair's."""
+    options = args["model_options"]
+    if "sampler_cfg_function" in options or not earlier_post_functions(options):
+        return alone
+    return alone + (args["denoised"] - plain(moment))
+
+
+def correct(this: run.Run, moment: Moment, guided: torch.Tensor) -> torch.Tensor:
+    for stage in this.counting(stages.Correct, this.step, moment.scale):
+        if stage.needs_pair and moment.uncond is None:
+            continue
+        ours = apply(this, stage, stage.rule, dataclasses.replace(moment, guided=guided))
+        guided = mixed(guided, ours, stage.strength)
+    return guided
+
+
+def mixed(without: torch.Tensor, ours: torch.Tensor, strength: float) -> torch.Tensor:
+    return ours if strength == 1.0 else torch.lerp(without, ours, strength)
+
+
+def add(tensor: torch.Tensor, terms: list[torch.Tensor]) -> torch.Tensor:
+    for term in terms:
+        tensor = tensor + term
+    return tensor
+
+
+def apply(this: run.Run, stage: stages.Stage | None, rule, moment: Moment) -> torch.Tensor:
+    """A stage's rule on each part of a packed latent (a video and its sound) on its own; other latents are one part."""
+    if stage is not None:
+        moment = dataclasses.replace(moment, value=stage.value(this, this.step))
+    parts = moment.parts(this.latent_shapes)
+    results = [rule(dataclasses.replace(part, memory=this.memory(stage, i))) for i, part in enumerate(parts)]
+    return results[0] if len(results) == 1 else comfy.utils.pack_latents(results)[0]

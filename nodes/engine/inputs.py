@@ -1,0 +1,259 @@
+"""Inputs that several nodes share, and the checks that a typed or linked value must pass.
+
+The host checks typed values against min and max itself, but neither converts nor checks what arrives through a link.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from comfy_api.latest import io
+
+from ...guidance import Constant, Schedule
+from .run import step_at
+from .stages import Window
+
+ScheduleType = io.Custom("GUIDANCE_SCHEDULE")
+
+
+def model_input() -> io.Model.Input:
+    return io.Model.Input("model", tooltip="The MODEL to guide. Chain Azimuth nodes like LoRAs, in any order.")
+
+
+def model_output() -> io.Model.Output:
+    return io.Model.Output(display_name="model", tooltip="The MODEL with this stage added; connect it to any sampler.")
+
+
+def negative_input(what: str) -> io.Conditioning.Input:
+    return io.Conditioning.Input(
+        "negative", tooltip=f"{what}. From CLIP Text Encode; the text of the sampler's negative = no effect."
+    )
+
+
+def number(name: str, *, default: float, low: float, high: float, step: float, tooltip: str, **more):
+    """A float that also takes a SCHEDULE in the same slot."""
+    widget = io.Float.Input(
+        name, default=default, min=low, max=high, step=step, round=min(step, 0.001), tooltip=tooltip, **more
+    )
+    return io.MultiType.Input(widget, types=[ScheduleType], advanced=more.get("advanced"))
+
+
+def plain_float(
+    name: str, default: float, low: float, high: float, step: float, tooltip: str, **more
+) -> io.Float.Input:
+    """A float without a socket for a SCHEDULE."""
+    more = {"round": min(step, 0.001), **more}
+    return io.Float.Input(name, default=default, min=low, max=high, step=step, tooltip=tooltip, **more)
+
+
+def progress(name: str, default: float, tooltip: str) -> io.Float.Input:
+    """A place in a run: 0 is the first step, 1 the last."""
+    return io.Float.Input(name, default=default, min=0.0, max=1.0, step=0.01, round=0.001, tooltip=tooltip)
+
+
+def window_inputs(what: str) -> list:
+    return [
+        progress(
+            "start",
+            0.0,
+            f"Progress at which {what} begins (0 first step, 1 last): 0 to 0.3 is useful. 0 = from the start.",
+        ),
+        progress(
+            "end",
+            1.0,
+            f"Progress at which {what} ends (not included): 0.5 to 1 is useful. 1 = to the end, last step included.",
+        ),
+    ]
+
+
+def level_inputs(what: str, t_min: float, t_max: float) -> list[io.Float.Input]:
+    """A range of noise levels, which is that of the paper where a run's progress is not."""
+    levels = "sigma of flow models, sigma/(1 + sigma) of others"
+    return [
+        plain_float(
+            "t_min",
+            t_min,
+            0.0,
+            1.0,
+            0.05,
+            f"Noise level ({levels}) below which {what} rests: 0.3 to 0.5. 0 = to the last step.",
+        ),
+        plain_float(
+            "t_max",
+            t_max,
+            0.0,
+            1.0,
+            0.05,
+            f"Noise level ({levels}) above which {what} rests: 0.9 to 1. 1 = from the first step.",
+        ),
+    ]
+
+
+def strength_input(symbol: str = "The share of this rule in the result") -> io.Float.Input:
+    return io.Float.Input(
+        "strength",
+        default=1.0,
+        min=0.0,
+        max=1.0,
+        step=0.05,
+        round=0.001,
+        tooltip=f"{symbol}, blended with the result without it: 0.5 to 1 is useful. 1 = all of it, 0 = off.",
+    )
+
+
+def term_scale(default: float, useful: str):
+    """The scale of an added term."""
+    return number(
+        "scale",
+        default=default,
+        low=0.0,
+        high=100.0,
+        step=0.1,
+        tooltip=f"s, the weight of the added term: {useful}. A number or a Guidance Schedule. 0 = off, and costs "
+        "nothing.",
+    )
+
+
+def blocks_input(default: str, useful: str) -> io.String.Input:
+    """The blocks of the network that a weaker model is made of."""
+    return io.String.Input(
+        "blocks",
+        default=default,
+        tooltip=f"The blocks that are changed: {useful}. Transformers (SD3, Flux, video): 7-9, single 3. UNets (SD1.5, "
+        "SDXL): middle 0, input 4, 5. scale 0 switches it off.",
+    )
+
+
+def preset_input(presets: dict[str, tuple], fields: list[io.Float.Input], tooltip: str) -> io.DynamicCombo.Input:
+    """The published numbers of these inputs by name, or the inputs themselves: `custom`."""
+    named = [io.DynamicCombo.Option(name, []) for name in presets]
+    return io.DynamicCombo.Input("preset", options=[*named, io.DynamicCombo.Option("custom", fields)], tooltip=tooltip)
+
+
+def rescale_input(default: float = 0.0) -> io.Float.Input:
+    return io.Float.Input(
+        "rescale",
+        default=default,
+        min=0.0,
+        max=1.0,
+        step=0.05,
+        round=0.001,
+        tooltip="How far the contrast is brought back to that of the positive: 0.7 where a high scale burns. 0 = off.",
+        advanced=True,
+    )
+
+
+def finite_float(node: str, name: str, value, low: float, high: float) -> float:
+    """The value as a float within [low, high]. Raises ValueError with a sentence that names node, input and remedy."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ValueError(f"{node}, input {name}: got {value!r}; connect or type a finite number.")
+    if not low <= value <= high:
+        raise ValueError(f"{node}, input {name}: {value:g} is out of range; use a number from {low:g} to {high:g}.")
+    return float(value)
+
+
+def whole(node: str, name: str, value, low: int, high: int) -> int:
+    """The value as an int within [low, high]; a link may bring 2 as 2.0. Raises ValueError with a sentence that names
+    node, input and remedy."""
+    number = finite_float(node, name, value, low, high)
+    if not number.is_integer():
+        raise ValueError(f"{node}, input {name}: got {value!r}; use a whole number from {low} to {high}.")
+    return int(number)
+
+
+def floats(node: str, fields: list[io.Float.Input], values: dict) -> dict[str, float]:
+    """The values of float inputs, each checked against its own limits."""
+    return {field.id: finite_float(node, field.id, values.get(field.id), field.min, field.max) for field in fields}
+
+
+def preset(node: str, presets: dict[str, tuple], fields: list[io.Float.Input], chosen: dict) -> dict[str, float]:
+    """What the inputs are in the preset that was chosen, or what was typed into them: for `preset_input`."""
+    name = choice(node, "preset", chosen.get("preset"), [*presets, "custom"])
+    if name == "custom":
+        return floats(node, fields, chosen)
+    return dict(zip([field.id for field in fields], presets[name], strict=True))
+
+
+@dataclass(frozen=True)
+class Limited:
+    """A SCHEDULE at an input with limits, which its weights can only be compared with when a run gives the steps."""
+
+    schedule: Schedule
+    low: float
+    high: float
+
+    def for_run(self, sigmas: tuple[float, ...], kind: str) -> Schedule:
+        bound = self.schedule.for_run(sigmas, kind)
+        for i in range(len(sigmas) - 1):
+            step = step_at(sigmas, i)
+            value = bound.weight(step.progress, step.sigma)
+            if not self.low <= value <= self.high:
+                raise ValueError(
+                    f"the schedule gives {value:g} at step {i + 1}, which is out of range; use {self.low:g} to "
+                    f"{self.high:g}."
+                )
+        return bound
+
+    def __str__(self) -> str:
+        return str(self.schedule)
+
+
+def as_schedule(node: str, name: str, value, low: float, high: float):
+    """A float or a SCHEDULE as a schedule. Raises ValueError for anything else."""
+    if isinstance(value, Constant):
+        value = value.value
+    if isinstance(value, Schedule):
+        return Limited(value, low, high)
+    return Constant(finite_float(node, name, value, low, high))
+
+
+def conditioning(node: str, name: str, value: list) -> list:
+    """Raises ValueError for an empty one, which the host would take for no prompt at all."""
+    if not value:
+        raise ValueError(f"{node}, input {name}: the conditioning is empty; connect a CLIP Text Encode.")
+    return value
+
+
+def choice(node: str, name: str, value, options) -> str:
+    """An option that may have come through a link. Raises ValueError, naming node, input and the options."""
+    if value not in options:
+        raise ValueError(f"{node}, input {name}: there is no {value!r}; choose one of {', '.join(options)}.")
+    return value
+
+
+def as_window(node: str, start, end) -> Window:
+    """Raises ValueError if start or end is not a number in [0, 1], or start is after end."""
+    window = Window(finite_float(node, "start", start, 0.0, 1.0), finite_float(node, "end", end, 0.0, 1.0))
+    if window.start > window.end:
+        raise ValueError(
+            f"{node}, input start: the window starts at {window.start:g}, after its end at {window.end:g}; make start "
+            f"smaller than end."
+        )
+    return window
+
+
+def as_levels(node: str, t_min, t_max) -> tuple[float, float]:
+    """Raises ValueError if t_min or t_max is not a number in [0, 1], or t_min is not below t_max."""
+    low, high = finite_float(node, "t_min", t_min, 0.0, 1.0), finite_float(node, "t_max", t_max, 0.0, 1.0)
+    if low >= high:
+        raise ValueError(f"{node}, input t_min: {low:g} is not below t_max, {high:g}; make t_min smaller than t_max.")
+    return low, high
+
+
+def validate_levels(node: str, t_min, t_max) -> bool | str:
+    """As `validate_window`, for noise levels."""
+    try:
+        as_levels(node, 0.0 if t_min is None else t_min, 1.0 if t_max is None else t_max)
+    except ValueError as error:
+        return str(error)
+    return True
+
+
+def validate_window(node: str, start, end) -> bool | str:
+    """For `validate_inputs`, which is asked before the run: linked values come as None and are checked later."""
+    try:
+        as_window(node, 0.0 if start is None else start, 1.0 if end is None else end)
+    except ValueError as error:
+        return str(error)
+    return True

@@ -1,0 +1,99 @@
+"""The host's patches that reach a block of NextDiT (Lumina 2, Z-Image), whose blocks it lets nobody replace.
+
+It tells an attention the number of its block, except in the refiners of text and latent, which come before all blocks.
+After a block it lets a patch put other tokens in the place of those that came out.
+
+As in block_patches.py, everything works on a private copy of `transformer_options`, and what is kept is kept for one
+call of the model.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+from torch import Tensor
+
+from .block_patches import OVERRIDE, SIZES, Change, Tokens, in_each_call, overridden
+from .unfit import Unfit
+
+# ---- a block left out
+
+
+def skip(options: dict, indices: set[int], reached: list) -> None:
+    """Have a pass go on after these blocks with what went into them."""
+
+    def more(options, x, kwargs):
+        if 0 in indices and kwargs.get("ref_latents"):
+            raise Unfit(
+                "the prompt has reference pictures, beside which the first block cannot be left out; name other blocks"
+            )
+        left_out = LeftOut(indices, reached)
+        patches = dict(options.get("patches", {}))
+        # Ahead of other nodes' patches, which act on what comes out of a block, as they would of any other.
+        for place, patch in (("noise_refiner", left_out.note_text), ("double_block", left_out.put_back)):
+            patches[place] = [patch, *patches.get(place, [])]
+        return {"patches": patches}
+
+    in_each_call(options, more)
+
+
+class LeftOut:
+    """Some blocks of one call. `came` is what came out of the block before, as views that show what others do to it."""
+
+    def __init__(self, indices: set[int], reached: list):
+        self.indices = indices
+        self.reached = reached
+        self.text = self.came = None
+
+    def note_text(self, args: dict) -> dict:
+        """The text that goes into the first block, of which the host shows the latent alone."""
+        self.text = args["txt"]
+        return {}
+
+    def put_back(self, args: dict) -> dict:
+        went_in = self.came or {"img": args["img_input"], "txt": self.text}
+        self.came = {"img": args["img"], "txt": args["txt"]}
+        if args["block_index"] not in self.indices:
+            return {}
+        self.reached.append(True)
+        return went_in
+
+
+# ---- a block's self-attention changed
+
+
+def attend(options: dict, indices: set[int], change: Change, places: Tokens, multiple: int, reached: list) -> None:
+    """Have a pass change the self-attention of these blocks."""
+
+    def more(options, x, kwargs):
+        attended = Attended(indices, change, places, multiple, options, reached)
+        return {OVERRIDE: attended.override}
+
+    in_each_call(options, more)
+
+
+class Attended:
+    """The attentions of one call; of a block only the first, its own, and not those of other nodes' patches."""
+
+    def __init__(self, indices, change: Change, places: Tokens, multiple: int, options: dict, reached: list):
+        self.waiting = set(indices)
+        self.change = change
+        self.places = places
+        self.multiple = multiple
+        self.latent = options[SIZES][0]
+        self.before = options.get(OVERRIDE)
+        self.reached = reached
+
+    def override(self, attention, *args, **how) -> Tensor:
+        options = how["transformer_options"]
+        find = functools.partial(self.find, options.get("block_index"))
+        return overridden(self.change, find, self.before, options, self.reached, attention, *args, **how)
+
+    def find(self, index: int | None, length: int):
+        """The latent's tokens in the self-attention of a block, and their map; None where it stays as it is."""
+        if index not in self.waiting:
+            return None
+        self.waiting.remove(index)
+        filled_up = -(-math.prod(self.places.size(self.latent)) // self.multiple) * self.multiple
+        return self.places.place(slice(length - filled_up, length), self.latent)

@@ -1,0 +1,144 @@
+"""A second text in a run: what the positive's tokens would look at inside the model, had they been given that one.
+
+Of its conditioning the text alone counts. It makes no pass of its own: it comes into the positive's passes, whoever
+makes them and however the host batches them, where the model is called (attention_rows.py).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import comfy.sampler_helpers
+import comfy.samplers
+from comfy.utils import repeat_to_batch_size
+from torch import Tensor
+
+from . import branches, conditioning
+from .networks.attention_rows import Rows, way_of
+from .networks.unfit import Unfit
+from .run import Run
+from .stages import Attention
+
+# In `transformer_options`: the second text of a step.
+KEY = "azimuth_second_text"
+
+# The name of its conditionings among the others, to the eyes of what changes them.
+PLACE = f"{conditioning.BRANCH}_text"
+
+# What a conditioning may carry besides its text that has no meaning inside an attention.
+APART = ("area", "mask", "strength", "control", "hooks", "gligen")
+
+
+@dataclass(eq=False)
+class Text:
+    """The second text of a run: the host's form of its conditionings, processed at the first step."""
+
+    conds: list = field(repr=False)
+
+    @property
+    def timed(self) -> bool:
+        return branches.is_timed(self.conds)
+
+
+@dataclass(frozen=True, eq=False)
+class SecondText:
+    """The second text of a step. `uuids` are the conditionings that meet it; `guide` returns what tokens (B, N, C) go
+    on with, from what they attend to in their own text and in this one."""
+
+    cond: dict
+    uuids: frozenset
+    guide: Callable[[Tensor, Tensor], Tensor]
+    leave_out: Callable[[str], None]
+
+    def part(self, name: str, rows: Rows, like: Tensor) -> Tensor | None:
+        """One of its tensors, for every guided row of a batch like this one."""
+        if name not in self.cond["model_conds"]:
+            return None
+        of_part = repeat_to_batch_size(self.cond["model_conds"][name].cond, len(like) // rows.parts)
+        return of_part.repeat(len(rows.guided), *(1,) * (of_part.ndim - 1)).to(like.device)
+
+
+# ---- the run
+
+
+def open_texts(this: Run) -> None:
+    for stage in this.of(Attention):
+        conds = comfy.sampler_helpers.convert_cond(stage.conditioning)
+        timed = any(key.endswith("_percent") for cond in conds for key in cond)
+        if (len(conds) > 1 and not timed) or any(key in cond for cond in conds for key in APART):
+            this.say(
+                f"{stage.node} reads one text of its negative; further texts, areas, masks, ControlNets and LoRA hooks "
+                f"on it count for nothing."
+            )
+        this.texts[stage] = Text([{k: v for k, v in cond.items() if k not in APART} for cond in conds])
+
+
+def process_texts(guider, this: Run, noise, latent_image, denoise_mask, seed) -> None:
+    """Process the texts as the host does its negative, for the model of the positive."""
+    for text in this.texts.values():
+        text.conds = comfy.samplers.process_conds(
+            guider.inner_model,
+            noise,
+            {"negative": text.conds},
+            noise.device,
+            latent_image,
+            denoise_mask,
+            seed,
+            latent_shapes=this.latent_shapes,
+        )["negative"]
+
+
+def report_unmet(this: Run) -> None:
+    """Warn, after the run, of a text that no attention met."""
+    for stage in this.offered - this.met:
+        this.say(
+            f"{stage.node} has no effect: no attention of the model was reached; bypass nodes that replace the model's "
+            f"attention or make its predictions themselves.",
+            logging.WARNING,
+        )
+
+
+# ---- the step
+
+
+def with_text(guider, this: Run, model_options: dict) -> dict:
+    """The options of a step's passes, with the second text that counts there."""
+    for stage in this.counting(Attention, this.step, 1.0):
+        conds = conditioning.changed(this, PLACE, this.texts[stage].conds)
+        cond = next((c for c in conds if branches.in_time([c], this.step.called_at)), None)
+        if cond is not None:
+            options = {**model_options.get("transformer_options", {}), KEY: of_step(guider, this, stage, cond)}
+            return {**model_options, "transformer_options": options}
+    return model_options
+
+
+def of_step(guider, this: Run, stage: Attention, cond: dict) -> SecondText:
+    keys = ("positive", "negative") if this.makes_pair(this.step) else ("positive",)
+    value = stage.value(this, this.step)
+    this.offered.add(stage)
+
+    def guide(z: Tensor, other: Tensor) -> Tensor:
+        this.met.add(stage)
+        return stage.rule(z, other, value)
+
+    def leave_out(reason: str) -> None:
+        this.met.add(stage)  # said already
+        this.say(f"{stage.node} has no effect: {reason}.", logging.WARNING)
+
+    uuids = frozenset(c["uuid"] for key in keys for c in guider.conds[key])
+    return SecondText(cond, uuids, guide, leave_out)
+
+
+def apply(executor, second: SecondText, x, t, c_concat, c_crossattn, control, options, kwargs) -> Tensor:
+    """Call the model, with the second text in those rows of the batch that meet it."""
+    found = enumerate(options.get("uuids", ()))
+    guided = tuple(i for i, uuid in found if uuid in second.uuids)
+    if guided:
+        rows, net = Rows(len(options["uuids"]), guided), executor.class_obj.diffusion_model
+        try:
+            return way_of(net)(net, second, rows, executor, x, t, c_concat, c_crossattn, control, options, kwargs)
+        except Unfit as reason:
+            second.leave_out(str(reason))
+    return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)

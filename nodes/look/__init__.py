@@ -1,0 +1,3 @@
+"""What happened? The stages of a MODEL in words."""
+
+CATEGORY = "advanced/guidance/Azimuth/look"

@@ -1,0 +1,291 @@
+"""Guidance Schedule: a number that changes over the run, for every Azimuth input that takes one."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from comfy_api.latest import io
+
+from ...guidance import (
+    Beta,
+    Compressed,
+    Constant,
+    Cosine,
+    Curve,
+    Exponential,
+    Interval,
+    Linear,
+    Power,
+    SigmaInterval,
+    Steps,
+    Triangle,
+)
+from .. import host
+from ..engine import inputs
+from . import CATEGORY
+
+NAME = "Guidance Schedule"
+
+HIGHEST = 100.0
+HIGHEST_SIGMA = 1000.0
+
+
+def weight(name: str, default: float, tooltip: str) -> io.Float.Input:
+    return io.Float.Input(name, default=default, min=0.0, max=HIGHEST, step=0.1, round=0.001, tooltip=tooltip)
+
+
+def positive(name: str, default: float, low: float, high: float, tooltip: str) -> io.Float.Input:
+    return io.Float.Input(name, default=default, min=low, max=high, step=0.1, round=0.001, tooltip=tooltip)
+
+
+def ramp(first: float, last: float) -> list[io.Float.Input]:
+    return [
+        weight(
+            "first",
+            first,
+            "w at the first step: 1 to 3 rising (arXiv 2404.13040), 7 to 12 falling. 1 = no negative pass there.",
+        ),
+        weight("last", last, "w at the last step: 7 to 12 rising, 1 to 3 falling. Equal to first = a constant."),
+    ]
+
+
+def open_above(sigma: float) -> float:
+    """The top of the range means no upper end: a flow model starts at t = 1, which no finite EDM sigma reaches."""
+    return math.inf if sigma >= HIGHEST_SIGMA else sigma
+
+
+def numbers(text: str) -> tuple[float, ...]:
+    """The numbers of a text, separated by commas, semicolons, spaces or lines."""
+    found = tuple(float(word) for word in re.split(r"[\s,;]+", text) if word)
+    for number in found:
+        if not 0.0 <= number <= HIGHEST:
+            raise ValueError(f"{number:g} is out of range; use weights from 0 to {HIGHEST:g}.")
+    return found
+
+
+def curve(values: dict) -> Curve:
+    points, straight = host.points_of(values["curve"])
+    return Curve(points, values["low"], values["high"], smooth=not straight)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One option of the node: its inputs, and the schedule that their values make."""
+
+    name: str
+    inputs: list
+    build: Callable[[dict], object]
+
+
+SHAPES = (
+    Shape(
+        "interval",
+        [
+            weight("inside", 7.0, "w inside the interval: 5-8 for SD and SDXL. Equal to outside = a constant."),
+            weight("outside", 1.0, "The weight outside; 1 = no negative pass there, which saves its time."),
+            inputs.progress("start", 0.1, "Progress at which the interval begins: 0.1 to 0.3. 0 = at the first step."),
+            inputs.progress("end", 0.8, "Progress at which it ends: 0.6 to 0.9. 1 = after the last step."),
+        ],
+        lambda v: Interval(v["inside"], v["outside"], v["start"], v["end"]),
+    ),
+    Shape(
+        "sigma interval",
+        [
+            weight("inside", 7.0, "w inside the interval; 16 for SDXL in the paper. Equal to outside = a constant."),
+            weight("outside", 1.0, "The weight outside; 1 = no negative pass there, which saves its time."),
+            positive(
+                "sigma_low",
+                0.28,
+                0.0,
+                HIGHEST_SIGMA,
+                "sigma_lo in EDM units, not included; SDXL: 0.28. 0 = to the end.",
+            ),
+            positive(
+                "sigma_high", 5.42, 0.0, HIGHEST_SIGMA, "sigma_hi in EDM units; SDXL: 5.42. 1000 = from the first step."
+            ),
+        ],
+        lambda v: SigmaInterval(v["inside"], v["outside"], v["sigma_low"], open_above(v["sigma_high"])),
+    ),
+    Shape("linear", ramp(2.0, 12.0), lambda v: Linear(v["first"], v["last"])),
+    Shape("cosine", ramp(2.0, 12.0), lambda v: Cosine(v["first"], v["last"])),
+    Shape(
+        "power",
+        [
+            *ramp(2.0, 12.0),
+            positive(
+                "exponent",
+                2.0,
+                0.05,
+                20.0,
+                "s, the power of the progress: 0.5 to 3; above 1 stays near first for longer. 1 = linear.",
+            ),
+        ],
+        lambda v: Power(v["first"], v["last"], v["exponent"]),
+    ),
+    Shape(
+        "triangle",
+        [
+            weight("mean", 5.0, "w, the mean over the run, which is kept (stage-wise, arXiv 2509.22007): 3 to 9."),
+            weight("low", 1.0, "The weight at both ends, before the mean is restored. Equal to mean = a constant."),
+        ],
+        lambda v: Triangle(v["mean"], v["low"]),
+    ),
+    Shape(
+        "beta",
+        [
+            weight(
+                "scale", 7.0, "w, the mean over the run, times the Beta density (arXiv 2502.10574): 5 to 8. 0 = off."
+            ),
+            positive(
+                "a", 2.0, 1.0, 20.0, "a: 1.5 to 4; larger moves the peak towards the end. a = b = 1 = a constant."
+            ),
+            positive(
+                "b", 3.0, 1.0, 20.0, "b: 1.5 to 4; larger moves the peak towards the start. a = b = 1 = a constant."
+            ),
+            weight(
+                "floor", 1.0, "The smallest weight; the paper has none, so its first step ignores the prompt. 0 = none."
+            ),
+        ],
+        lambda v: Beta(v["scale"], v["a"], v["b"], v["floor"]),
+    ),
+    Shape(
+        "exponential",
+        [
+            weight("scale", 5.0, "w0, the weight at pure noise (C2FG, arXiv 2603.08155): 3 to 6 for SD and SDXL."),
+            positive(
+                "rate",
+                0.5,
+                0.0,
+                4.0,
+                "lambda: the weight ends exp(lambda) times higher, 1.6 times at 0.5. 0.2 to 0.8. 0 = a constant.",
+            ),
+        ],
+        lambda v: Exponential(v["scale"], v["rate"]),
+    ),
+    Shape(
+        "compressed",
+        [
+            weight(
+                "scale", 4.0, "w, the mean over the run, which is kept (Compress Guidance, arXiv 2408.11194): 3 to 5."
+            ),
+            positive(
+                "share",
+                0.5,
+                0.05,
+                1.0,
+                "|G|/T, the part of the steps that is guided, at a weight so much higher: 0.4 to 0.7. 1 = all of them.",
+            ),
+            positive(
+                "exponent",
+                1.0,
+                0.1,
+                10.0,
+                "k: 1 spreads the guided steps evenly, 1.5 to 3 puts more of them first. share 1 and k 1 = a constant.",
+            ),
+        ],
+        lambda v: Compressed(v["scale"], v["share"], v["exponent"]),
+    ),
+    Shape(
+        "curve",
+        [
+            io.Curve.Input(
+                "curve",
+                default=[(0.0, 1.0), (0.5, 0.0), (1.0, 0.0)],
+                socketless=False,
+                tooltip="Progress from left to right; the height runs from low to high. Drawn in Nodes 2.0 only; on "
+                "the classic canvas link a Curve Editor or use per step.",
+            ),
+            weight("low", 1.0, "w at the bottom of the curve: 1 is useful, as it needs no negative pass."),
+            weight("high", 7.0, "w at the top of the curve: 5 to 8 for SD and SDXL. Equal to low = a constant."),
+        ],
+        curve,
+    ),
+    Shape(
+        "per step",
+        [
+            io.String.Input(
+                "weights",
+                default="7 7 7 7 7 7 5 5 5 5 5 5 3 3 3 3 1 1 1 1",
+                multiline=True,
+                tooltip="One weight for each step of the run, first to last, separated by spaces or commas. 1 = no "
+                "negative pass at that step. Their number must be the sampler's steps.",
+            )
+        ],
+        lambda v: Steps(numbers(v["weights"])),
+    ),
+    Shape(
+        "constant",
+        [weight("value", 7.0, "w, the weight of every step: 5 to 8 for SD and SDXL. 1 = off.")],
+        lambda v: Constant(v["value"]),
+    ),
+)
+
+
+def build(chosen: dict):
+    """The schedule of a shape's values. Raises ValueError with a sentence that names node, input and remedy."""
+    shape = next((shape for shape in SHAPES if shape.name == chosen.get("shape")), None)
+    if shape is None:
+        names = ", ".join(shape.name for shape in SHAPES)
+        raise ValueError(f"{NAME}, input shape: there is no such shape; choose one of {names}.")
+    values = dict(chosen)
+    for field in shape.inputs:
+        if isinstance(field, io.Float.Input):
+            values[field.id] = inputs.finite_float(NAME, field.id, chosen[field.id], field.min, field.max)
+    try:
+        return shape.build(values)
+    except ValueError as error:
+        raise ValueError(f"{NAME}, input shape ({shape.name}): {error}") from error
+
+
+class GuidanceSchedule(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="AzimuthSchedule",
+            display_name=NAME,
+            category=CATEGORY,
+            description="A number that changes over the run. Connect it to the scale of Scheduled CFG, or to any "
+            "Azimuth input with a schedule socket. Progress 0 is the first step, 1 the last.",
+            search_aliases=[
+                "cfg schedule",
+                "guidance interval",
+                "dynamic cfg",
+                "curve",
+                "sigma interval",
+                "C2FG",
+                "compress guidance",
+                "cfg truncation",
+                "weight schedule",
+            ],
+            inputs=[
+                io.DynamicCombo.Input(
+                    "shape",
+                    options=[io.DynamicCombo.Option(shape.name, shape.inputs) for shape in SHAPES],
+                    tooltip="How the number changes over the run. constant = it does not.",
+                )
+            ],
+            outputs=[
+                inputs.ScheduleType.Output(display_name="schedule", tooltip="For any Azimuth input that takes one.")
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, **values):
+        chosen = values.get("shape")
+        if not isinstance(chosen, dict) or any(value is None for value in chosen.values()):
+            return True  # something is linked and is checked when it arrives
+        try:
+            build(chosen)
+        except (KeyError, ValueError) as error:
+            return str(error)
+        return True
+
+    @classmethod
+    def execute(cls, shape=None) -> io.NodeOutput:
+        return io.NodeOutput(build(shape or {}))  # the host drops an option that it does not know
+
+
+NODES = [GuidanceSchedule]

@@ -1,0 +1,3 @@
+"""What else pulls? The difference to what a weaker model makes of the prompt."""
+
+CATEGORY = "advanced/guidance/Azimuth/terms for structure"

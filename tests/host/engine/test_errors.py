@@ -1,0 +1,392 @@
+"""Bad input: refused where it can be known, in a sentence that helps; and everything is as it was afterwards."""
+
+import inspect
+import math
+
+import azimuth.nodes
+import comfy.samplers
+import pytest
+import torch
+from azimuth import guidance
+from azimuth.nodes.conditions import cads, distilled_guidance
+from azimuth.nodes.corrections import (
+    epsilon_scaling,
+    higs,
+    momentum_guidance,
+    norm_limit,
+    tangential,
+    temporal_score_rescaling,
+)
+from azimuth.nodes.engine import pipeline, stages
+from azimuth.nodes.engine.run import OPTION
+from azimuth.nodes.look import report
+from azimuth.nodes.negatives import contrastive, dynamic_negative, negative_guidance, safe_latent
+from azimuth.nodes.rules import angle_domain, apg, beta_cfg, dynamic_thresholding, ratio_aware, smc
+from azimuth.nodes.strength import adaptive_guidance, cfgpp, schedule, scheduled_cfg, uncond_reuse
+from azimuth.nodes.terms import autoguidance, perturbed_attention, self_attention, skip_layer, smoothed_energy
+from comfy.patcher_extension import WrappersMP
+from comfy_api.latest import io
+from methods import BY_NAME, METHODS, stack
+from rows import MIMIC
+from tiny import count_passes, guider_of, model, noise, run_node, sample, sigmas_of, text
+
+NUMBERS = [
+    (scheduled_cfg, "ScheduledCFG", "scheduled_cfg", "scale", 0.0, 100.0),
+    (negative_guidance, "NegativeGuidance", "compose", "weight", 0.0, 20.0),
+    (negative_guidance, "NegativeGuidance", "partial", "weight", 0.0, 1.0),
+    (dynamic_thresholding, "DynamicThresholding", "mimic", "mimic_scale", 0.0, 100.0),
+    (dynamic_thresholding, "DynamicThresholding", "mimic", "percentile", 0.5, 1.0),
+    (dynamic_thresholding, "DynamicThresholding", "mimic", "strength", 0.0, 1.0),
+    (cfgpp, "CFGPlusPlus", "cfgpp", "lam", 0.0, 1.0),
+    (cfgpp, "CFGPlusPlus", "cfgpp", "limit", 1.0, 1000.0),
+    (angle_domain, "AngleDomain", "adg", "max_angle", 0.0, 90.0),
+    (distilled_guidance, "DistilledGuidance", "distilled", "guidance", 0.0, 100.0),
+    (cads, "ConditionAnnealing", "cads", "scale", 0.0, 5.0),
+    (cads, "ConditionAnnealing", "cads", "psi", 0.0, 1.0),
+    (angle_domain, "AngleDomain", "adg", "strength", 0.0, 1.0),
+    (beta_cfg, "BetaCFG", "beta_cfg", "gamma", 0.0, 1.0),
+    (beta_cfg, "BetaCFG", "beta_cfg", "a", 1.0, 20.0),
+    (beta_cfg, "BetaCFG", "beta_cfg", "floor", 0.0, 10.0),
+    (ratio_aware, "RatioAware", "raag", "strength", 0.0, 1.0),
+    (momentum_guidance, "MomentumGuidance", "momentum", "alpha", 0.0, 2.0),
+    (momentum_guidance, "MomentumGuidance", "momentum", "beta", 0.0, 0.99),
+    (higs, "HistoryGuidance", "higs", "weight", 0.0, 5.0),
+    (higs, "HistoryGuidance", "higs", "average", 0.05, 1.0),
+    (higs, "HistoryGuidance", "higs", "eta", 0.0, 1.0),
+    (smc, "SlidingMode", "smc", "gain", 0.0, 2.0),
+    (smc, "SlidingMode", "smc", "lam", 1.0, 20.0),
+    (smc, "SlidingMode", "smc", "strength", 0.0, 1.0),
+    (norm_limit, "NormLimit", "norm_limit", "limit", 0.5, 10.0),
+    (norm_limit, "NormLimit", "norm_limit", "strength", 0.0, 1.0),
+    (tangential, "TangentialAmplifying", "tangential", "eta", 0.5, 2.0),
+    (epsilon_scaling, "EpsilonScaling", "epsilon_scaling", "scale", 0.5, 1.5),
+    (temporal_score_rescaling, "TemporalScoreRescaling", "tsr", "k", 0.1, 10.0),
+    (temporal_score_rescaling, "TemporalScoreRescaling", "tsr", "data_sigma", 0.01, 100.0),
+    (contrastive, "ContrastiveCFG", "contrastive", "tau", 0.0, 10000.0),
+    (contrastive, "ContrastiveCFG", "contrastive", "strength", 0.0, 1.0),
+    (dynamic_negative, "DynamicNegative", "dng", "weight", 0.0, 100.0),
+    (dynamic_negative, "DynamicNegative", "dng", "tau", 0.0, 10.0),
+    (dynamic_negative, "DynamicNegative", "dng", "p_max", 0.5, 0.99),
+    (safe_latent, "SafeLatent", "sld", "strength", 0.0, 1.0),
+    (perturbed_attention, "PerturbedAttention", "pag", "scale", 0.0, 100.0),
+    (perturbed_attention, "PerturbedAttention", "pag", "strength", 0.0, 1.0),
+    (perturbed_attention, "PerturbedAttention", "pag", "rescale", 0.0, 1.0),
+    (smoothed_energy, "SmoothedEnergy", "seg", "blur", 0.0, 10000.0),
+    (skip_layer, "SkipLayer", "slg", "scale", 0.0, 100.0),
+    (autoguidance, "Autoguidance", "autoguidance", "scale", 0.0, 100.0),
+    (self_attention, "SelfAttention", "sag", "blur", 0.0, 10.0),
+    (adaptive_guidance, "AdaptiveGuidance", "adaptive", "threshold", 0.0, 1.0),
+    (adaptive_guidance, "AdaptiveGuidance", "adaptive", "start", 0.0, 1.0),
+    (uncond_reuse, "UncondReuse", "uncond_reuse", "every", 1, 20),
+]
+IDS = [f"{method}-{name}" for _, _, method, name, _, _ in NUMBERS]
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, "7", None, [7.0], True, 7j], ids=str)
+@pytest.mark.parametrize(("module", "node", "method", "name", "low", "high"), NUMBERS, ids=IDS)
+def test_what_is_no_number_is_refused_in_the_node(module, node, method, name, low, high, bad):
+    with pytest.raises(ValueError) as error:
+        BY_NAME[method].on(model(), **{name: bad})
+    assert module.NAME in str(error.value) and f"input {name}" in str(error.value)
+    assert repr(bad) in str(error.value)
+
+
+@pytest.mark.parametrize(("module", "node", "method", "name", "low", "high"), NUMBERS, ids=IDS)
+def test_what_is_out_of_range_is_refused_with_the_limits(module, node, method, name, low, high):
+    for bad in (low - 0.1, high + 0.1):
+        with pytest.raises(ValueError) as error:
+            BY_NAME[method].on(model(), **{name: bad})
+        assert module.NAME in str(error.value) and f"input {name}" in str(error.value)
+        assert f"{low:g} to {high:g}" in str(error.value)
+    for good in (low, high):
+        BY_NAME[method].on(model(), **{name: good})
+
+
+@pytest.mark.parametrize(
+    ("method", "name"),
+    [
+        ("scheduled_cfg", "outside"),
+        ("compose", "mode"),
+        ("mimic", "mode"),
+        ("mimic", "startpoint"),
+        ("mimic", "measure"),
+        ("adg", "mode"),
+        ("raag", "weight"),
+        ("smc", "gain_unit"),
+        ("norm_limit", "scope"),
+        ("contrastive", "norm"),
+        ("dng", "base"),
+        ("slg", "skip"),
+        ("distilled", "mode"),
+        ("distilled", "passes"),
+        ("adaptive", "space"),
+        ("uncond_reuse", "frozen"),
+    ],
+)
+def test_an_option_that_does_not_exist_is_refused_with_those_that_do(method, name):
+    with pytest.raises(ValueError) as error:
+        BY_NAME[method].on(model(), **{name: "upside down"})
+    assert "'upside down'" in str(error.value) and f"input {name}" in str(error.value)
+    assert str(BY_NAME[method].acting[name]) in str(error.value)
+
+
+WINDOWED = [
+    scheduled_cfg.ScheduledCFG,
+    negative_guidance.NegativeGuidance,
+    contrastive.ContrastiveCFG,
+    tangential.TangentialAmplifying,
+    uncond_reuse.UncondReuse,
+]
+
+
+@pytest.mark.parametrize("node", WINDOWED)
+def test_a_window_that_starts_after_its_end_is_refused_before_the_run_and_in_it(node):
+    method = next(method for method in METHODS if method.node is node)
+    answer = node.validate_inputs(start=0.8, end=0.2)
+    assert "input start" in answer and "0.8" in answer and "0.2" in answer
+    with pytest.raises(ValueError) as error:
+        method.on(model(), start=0.8, end=0.2)
+    assert str(error.value) == answer
+    assert node.validate_inputs(start=0.2, end=0.8) is True
+    assert node.validate_inputs(start=None, end=0.1) is True  # start is linked
+    for bad in (math.nan, -0.1, 1.1, "0"):
+        with pytest.raises(ValueError, match="input end"):
+            method.on(model(), end=bad)
+
+
+@pytest.mark.parametrize("name", [m.name for m in METHODS if "negative" in m.acting])
+def test_an_empty_conditioning_is_refused(name):
+    with pytest.raises(ValueError, match="input negative: the conditioning is empty") as error:
+        BY_NAME[name].on(model(), negative=[])
+    assert stages.of(BY_NAME[name].on(model()))[0].node in str(error.value)
+
+
+@pytest.mark.parametrize("bad", ["", "  ", None, 7, "seven", "7,", "9-7", "middle", "input 4; 5", "0-5000"], ids=repr)
+def test_blocks_that_name_nothing_are_refused(bad):
+    for name in ("pag", "seg"):
+        with pytest.raises(ValueError, match="input blocks.*(write|first)"):
+            BY_NAME[name].on(model(), blocks=bad)
+    with pytest.raises(ValueError, match="input blocks"):
+        BY_NAME["slg"].on(model(), blocks=bad)
+
+
+@pytest.mark.parametrize(
+    ("changes", "about"),
+    [
+        ({"count": 0}, "input count: 0 is out of range"),
+        ({"count": 1.5}, "input count: got 1.5"),
+        ({"seed": -1}, "input seed: -1 is out of range"),
+        ({"preset": "upside down"}, "input preset: there is no 'upside down'; choose one of SLG: SD3.5 medium, "),
+        ({"preset": None}, "input preset"),
+    ],
+)
+def test_a_choice_of_blocks_that_cannot_be_is_refused(changes, about):
+    with pytest.raises(ValueError) as error:
+        BY_NAME["s2"].on(model(), **changes)
+    assert about in str(error.value)
+
+
+@pytest.mark.parametrize("node", [apg.AdaptiveProjected, ratio_aware.RatioAware, safe_latent.SafeLatent])
+def test_a_preset_that_does_not_exist_is_refused_with_those_that_do(node):
+    method = next(method for method in METHODS if method.node is node)
+    for chosen in ({"preset": "upside down"}, None):
+        with pytest.raises(ValueError, match="input preset: there is no .*; choose one of .*, custom"):
+            method.on(model(), preset=chosen)
+
+
+# ---- what only a run can know
+
+
+REFUSED = [
+    ("scheduled_cfg", {"scale": guidance.Steps((7.0, 5.0))}, "Scheduled CFG, input scale", "2 values.*6 steps"),
+    ("compose", {"weight": guidance.Steps((1.0,) * 7)}, "Negative Guidance, input weight", "7 values.*6 steps"),
+    ("cfgpp", {"lam": guidance.Linear(0.2, 7.0)}, "CFG++, input lam", "1.56 at step 2.*0 to 1"),
+    ("partial", {"weight": guidance.Linear(2.0, 0.0)}, "Negative Guidance, input weight", "2 at step 1.*0 to 1"),
+    ("adg", {"max_angle": guidance.Interval(100.0, 0.0, 0.5)}, "(ADG), input max_angle", "100 at step 4.*0 to 90"),
+    ("momentum", {"alpha": guidance.Linear(0.0, 3.0)}, "(MG), input alpha", "2.4 at step 5.*0 to 2"),
+    ("higs", {"weight": guidance.Linear(0.0, 6.0)}, "(HiGS), input weight", "6 at step 6.*0 to 5"),
+    ("smc", {"gain": guidance.Steps((0.2,))}, "(SMC-CFG), input gain", "1 value .*6 steps"),
+    ("mimic", {"mimic_scale": guidance.Steps((3.0,))}, "Dynamic Thresholding, input mimic_scale", "1 value .*6 steps"),
+]
+
+
+@pytest.mark.parametrize(("method", "changes", "where", "why"), REFUSED, ids=[row[2] + row[3] for row in REFUSED])
+def test_a_schedule_that_does_not_fit_the_run_is_refused_before_the_first_pass(method, changes, where, why):
+    counted = []
+    bad = BY_NAME[method].on(BY_NAME["perpendicular"].on(model()), **changes)
+    options = dict(bad.model_options)
+    guider = guider_of(count_passes(bad, counted))
+    x = noise()
+    with pytest.raises(ValueError, match=f"(?s){why}") as error:
+        sampler = comfy.samplers.sampler_object("euler")
+        guider.sample(x, torch.zeros_like(x), sampler, sigmas_of(model(), 6), disable_pbar=True)
+    assert where in str(error.value)
+    assert counted == []
+    assert guider.cfg == 5.0 and OPTION not in guider.model_options
+    assert bad.model_options == options
+    assert torch.equal(sample(model()), sample(BY_NAME["scheduled_cfg"].on(model(), scale=5.0)))
+
+
+def test_a_constant_schedule_is_checked_in_the_node():
+    with pytest.raises(ValueError, match=r"CFG\+\+, input lam.*0 to 1"):
+        BY_NAME["cfgpp"].on(model(), lam=guidance.Constant(7.0))
+
+
+def test_an_error_in_the_model_leaves_the_guider_as_it_was():
+    def fail(apply_model, args):
+        raise RuntimeError("out of memory")
+
+    patched = stack(model(), "scheduled_cfg", "compose", "mimic")
+    patched.set_model_unet_function_wrapper(fail)
+    guider = guider_of(patched)
+    x = noise()
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="out of memory"):
+            sampler = comfy.samplers.sampler_object("euler")
+            guider.sample(x, torch.zeros_like(x), sampler, sigmas_of(model(), 3), disable_pbar=True)
+        assert guider.cfg == 5.0
+        assert torch.equal(guider.conds["negative"][0]["cross_attn"].cpu(), text(2)[0][0])
+        assert OPTION not in guider.model_options
+
+
+def test_an_error_while_the_model_is_loaded_leaves_the_guider_as_it_was():
+    def fail(executor, *args, **kwargs):
+        raise RuntimeError("no memory to load")
+
+    patched = stack(model(), "scheduled_cfg", "compose")
+    patched.add_wrapper_with_key(WrappersMP.PREPARE_SAMPLING, "fail", fail)
+    guider = guider_of(patched)
+    with pytest.raises(RuntimeError, match="no memory to load"):
+        sample(patched, guider=guider)
+    assert guider.cfg == 5.0 and OPTION not in guider.model_options
+
+
+# ---- predictions that are not finite
+
+
+def breaking(patched, sample_index, value, step):
+    """The MODEL with one value of one sample's prediction broken at one step, in every pass of it."""
+    levels = []
+
+    def wrapper(apply_model, args):
+        out = apply_model(args["input"], args["timestep"], **args["c"])
+        if args["timestep"][0] not in levels:
+            levels.append(args["timestep"][0])
+        if len(levels) - 1 == step:
+            samples = out.shape[0] // len(args["cond_or_uncond"])
+            out = out.clone()
+            out[sample_index::samples, 0, 0, 0] = value
+        return out
+
+    patched = patched.clone()
+    patched.set_model_unet_function_wrapper(wrapper)
+    return patched
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("name", [m.name for m in METHODS])
+def test_a_broken_sample_passes_through_and_harms_no_other(name, value, said):
+    patched = BY_NAME[name].on(model())
+    whole = sample(patched, x=noise(3), steps=4)
+    broken = sample(breaking(patched, 1, value, step=2), x=noise(3), steps=4)
+    assert torch.equal(broken[0], whole[0]) and torch.equal(broken[2], whole[2])
+    assert not torch.isfinite(broken[1]).all()
+    warnings = [sentence for sentence in said() if "NaN or infinity" in sentence]
+    assert len(warnings) == 1 and "step 3 of 4" in warnings[0]
+
+
+def test_a_broken_further_negative_harms_its_own_sample_alone(said):
+    patched = BY_NAME["perpendicular"].on(model())
+    nan = text(3)[0][0].clone()
+    nan[0, 0, 0] = math.nan
+    broken = BY_NAME["perpendicular"].on(model(), negative=[[nan, text(3)[0][1]]])
+    assert not torch.isfinite(sample(broken, steps=2)).all()
+    assert len([sentence for sentence in said() if "step 1 of 2" in sentence]) == 1
+    assert torch.isfinite(sample(patched, steps=2)).all()
+
+
+def test_an_unbroken_run_warns_of_nothing(said):
+    sample(stack(model(), "scheduled_cfg", "mimic"), steps=2)
+    assert not any("NaN" in sentence for sentence in said())
+
+
+# ---- the schedule node
+
+
+def chosen(shape, **values):
+    return {"shape": shape, **values}
+
+
+@pytest.mark.parametrize(
+    ("values", "about"),
+    [
+        (chosen("linear", first=math.nan, last=2.0), "input first"),
+        (chosen("linear", first=2.0, last=101.0), "input last: 101 is out of range"),
+        (chosen("linear", first="2", last=2.0), "input first"),
+        (chosen("interval", inside=7.0, outside=1.0, start=0.8, end=0.2), "start must not lie after end"),
+        (chosen("sigma interval", inside=7.0, outside=1.0, sigma_low=6.0, sigma_high=2.0), "sigma_low"),
+        (chosen("exponential", scale=5.0, rate=math.inf), "input rate"),
+        (chosen("compressed", scale=4.0, share=0.0, exponent=1.0), "input share: 0 is out of range"),
+        (chosen("per step", weights=""), "at least one weight"),
+        (chosen("per step", weights=" , ;\n"), "at least one weight"),
+        (chosen("per step", weights="7 six"), "six"),
+        (chosen("per step", weights="7 nan"), "nan"),
+        (chosen("triangle", mean=1.0, low=2.0), "mean"),
+        (chosen("curve", curve=[], low=1.0, high=7.0), "point"),
+        (chosen("curve", curve=[(0.0, 0.0), (1.0, 1.0)], low=8.0, high=7.0), "low"),
+        (chosen("upside down"), "choose one of interval, sigma interval"),
+    ],
+)
+def test_a_schedule_that_cannot_be_is_refused_at_validation_and_in_the_node(values, about):
+    answer = schedule.GuidanceSchedule.validate_inputs(shape=values)
+    assert isinstance(answer, str) and about in answer and "Guidance Schedule, input" in answer
+    with pytest.raises(ValueError) as error:
+        schedule.GuidanceSchedule.execute(values)
+    assert str(error.value) == answer
+
+
+def test_weights_of_a_list_are_limited_like_any_other():
+    values = chosen("per step", weights="7 5000")
+    assert "0 to 100" in str(schedule.GuidanceSchedule.validate_inputs(shape=values))
+
+
+@pytest.mark.parametrize("shape", schedule.SHAPES, ids=lambda shape: shape.name)
+def test_the_defaults_of_every_shape_make_a_schedule(shape):
+    values = chosen(shape.name, **{field.id: field.default for field in shape.inputs})
+    assert schedule.GuidanceSchedule.validate_inputs(shape=values) is True
+    made = run_node(schedule.GuidanceSchedule, values)
+    steps = 20
+    bound = made.for_run(tuple(14.6 * (1 - i / steps) for i in range(steps + 1)), "ve")
+    assert all(0.0 <= bound.weight(i / (steps - 1), 1.0) <= 100.0 for i in range(steps))
+
+
+def test_a_report_of_an_empty_run(said):
+    words = report.report(stack(model(), "scheduled_cfg", "adg"), 7.0, torch.tensor([]))
+    assert "No steps" in words
+
+
+def test_the_report_gives_the_weight_of_every_step():
+    words = report.report(BY_NAME["scheduled_cfg"].on(model()), 7.0, sigmas_of(model(), 3))
+    assert "9 5.5 2" in words
+
+
+def test_two_combine_rules_leave_the_model_as_it_was():
+    first = BY_NAME["adg"].on(model())
+    with pytest.raises(ValueError, match="one combine rule"):
+        BY_NAME["mimic"].on(first)
+    assert len(pipeline.stages.of(first)) == 1
+    assert MIMIC["mode"] == "mimic" and not pipeline.stages.of(model())
+
+
+def groups(node):
+    return {i.id for i in node.define_schema().inputs if isinstance(i, io.DynamicCombo.Input)}
+
+
+VALIDATING = [n for n in azimuth.nodes.NODES if "validate_inputs" in vars(n) and groups(n)]
+
+
+@pytest.mark.parametrize("node", VALIDATING, ids=lambda node: node.__name__)
+def test_a_node_that_validates_takes_its_dynamic_groups_by_name(node):
+    """The host hands every dynamic group to `validate_inputs`, and refuses the prompt if it does not take one."""
+    bound = inspect.signature(node.validate_inputs).bind(**dict.fromkeys(groups(node)))
+    assert bound.arguments

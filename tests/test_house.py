@@ -1,0 +1,102 @@
+"""The plan of the house: chapters, and imports that run one way."""
+
+import ast
+import graphlib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+CHAPTERS = ("strength", "conditions", "negatives", "rules", "terms", "corrections", "samplers", "look")
+
+# From the ground up: a file may import files of its own floor, but for chapters, and of those below.
+FLOORS = {
+    "guidance": [["guidance/tensors"], ["guidance"], [f"guidance/{chapter}" for chapter in CHAPTERS[:-1]]],
+    "nodes": [
+        ["guidance"],
+        ["nodes"],
+        ["nodes/engine/networks"],
+        ["nodes/engine"],
+        [f"nodes/{chapter}" for chapter in CHAPTERS],
+    ],
+    "lab": [["lab"], ["lab/models"], ["lab/measure", "lab/bench", "lab/pictures"]],
+}
+# What finds the files of a package stands above them all, and so does the node of the lab.
+ABOVE = {"__init__.py", "lab/nodes.py"}
+
+
+def files(package: str) -> list[Path]:
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+def imported(path: Path) -> set[str]:
+    """The files of the repository that a file imports, at its top, in a function or for annotations alone."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            folder = path.parents[node.level - 1].joinpath(*(node.module or "").split("."))
+            for name in [alias.name for alias in node.names]:
+                found.add(file_of(folder, name).relative_to(ROOT).as_posix())
+    return found
+
+
+def file_of(folder: Path, name: str) -> Path:
+    """The file that `from folder import name` reads the name from."""
+    for path in (folder / f"{name}.py", folder / name / "__init__.py", folder.with_suffix(".py")):
+        if path.is_file():
+            return path
+    return folder / "__init__.py"
+
+
+def floor(package: str, path: str) -> int | None:
+    """The floor of a file, counted from the ground; None for what stands above."""
+    if Path(path).name in ABOVE or path in ABOVE:
+        return 0 if path == "guidance/__init__.py" and package != "guidance" else None
+    folder = Path(path).parent.as_posix()
+    return next(i for i, folders in enumerate(FLOORS[package]) if folder in folders)
+
+
+EVERY = [(package, path) for package in FLOORS for path in files(package)]
+every_file = pytest.mark.parametrize(("package", "path"), EVERY, ids=lambda v: getattr(v, "stem", v))
+
+
+@every_file
+def test_imports_run_down(package, path):
+    here = floor(package, path.relative_to(ROOT).as_posix())
+    if here is None:
+        return
+    for other in imported(path) - {path.with_name("__init__.py").relative_to(ROOT).as_posix()}:
+        there = floor(other.split("/")[0] if package == "lab" else package, other)
+        assert there is not None and there <= here, f"{path.name} imports {other}"
+
+
+@every_file
+def test_no_chapter_imports_another(package, path):
+    folder = path.parent.name
+    if folder in CHAPTERS or folder in ("measure", "bench", "pictures"):
+        others = {Path(other).parent.name for other in imported(path)} - {folder}
+        assert not others & {*CHAPTERS, "measure", "bench", "pictures"}
+
+
+@pytest.mark.parametrize("package", FLOORS)
+def test_no_files_import_each_other_in_a_circle(package):
+    graph = {path.relative_to(ROOT).as_posix(): imported(path) for path in files(package)}
+    graph = {path: {other for other in others if other.startswith(package)} for path, others in graph.items()}
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
+
+
+def test_chapters_are_the_same_everywhere():
+    """In the mathematics all but the last, which looks and does not count; tests where there is something to test."""
+    for package, chapters in (("guidance", CHAPTERS[:-1]), ("nodes", CHAPTERS)):
+        (listed,) = [
+            ast.literal_eval(part.value)
+            for part in ast.parse((ROOT / package / "__init__.py").read_text(encoding="utf-8")).body
+            if isinstance(part, ast.Assign) and getattr(part.targets[0], "id", "") == "CHAPTERS"
+        ]
+        assert listed == chapters
+        folders = {path.parent.relative_to(ROOT / package).parts[0] for path in (ROOT / package).rglob("*/*.py")}
+        assert folders - {"engine", "tensors"} == set(chapters)
+    tested = {path.parent.name for path in (ROOT / "tests").glob("guidance/*/test_*.py")}
+    assert tested <= {*CHAPTERS, "tensors"}
+    tested = {path.parent.name for path in (ROOT / "tests").glob("host/*/test_*.py")}
+    assert tested <= {*CHAPTERS, "engine"}
