@@ -15,7 +15,11 @@ NODES = ROOT / "nodes"
 HELP = ROOT / "js" / "docs"
 README = ROOT / "README.md"
 CHANGELOG = ROOT / "CHANGELOG.md"
-PAGES = [README, CHANGELOG, *sorted(HELP.glob("**/*.md"))]
+DOCS = ROOT / "docs"
+REFERENCES = DOCS / "references.md"
+NOT_INCLUDED = DOCS / "not_included.md"
+FROM_PYTHON = DOCS / "from_python.md"
+PAGES = [README, CHANGELOG, *sorted(DOCS.glob("**/*.md")), ROOT / "lab" / "README.md", *sorted(HELP.glob("**/*.md"))]
 
 # ---- the schemas, as written ---------------------------------------------------------------------------
 
@@ -141,7 +145,7 @@ def all_nodes() -> list[Node]:
 
 ALL = all_nodes()
 every_node = pytest.mark.parametrize("node", ALL, ids=lambda node: node.id)
-every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 
 
 def read(page: Path) -> str:
@@ -234,17 +238,61 @@ def test_no_help_page_without_a_node():
     assert {page.name for page in HELP.glob("*.md")} == {node.page.name for node in ALL}
 
 
-# ---- README and CHANGELOG ------------------------------------------------------------------------------
+# ---- README, its pages and CHANGELOG -------------------------------------------------------------------
 
 
 @every_node
 def test_readme_lists_the_node(node):
-    readme = read(README)
-    assert f"[{node.name}](js/docs/{node.id}.md) | `{node.id}`" in readme
+    assert f"\n- [{node.name}](js/docs/{node.id}.md): " in read(README)
 
 
-def test_readme_example_prints_what_it_says():
-    example, printed = re.search(r"```python\n(.*?)```\n+```text\n(.*?)```", read(README), re.DOTALL).groups()
+def test_readme_is_short():
+    assert len(README.read_bytes()) <= 12_000
+
+
+def test_readme_begins_with_the_contact_sheet():
+    assert re.match(r"# .+\n\n!\[[^\]]+\]\(docs/contact_sheet\.png\)", read(README))
+
+
+def test_readme_installs_without_the_history():
+    assert re.findall(r"git clone .*", read(README)) == [f"git clone --depth 1 {repository()}"]
+
+
+def repository() -> str:
+    return re.search(r'^Repository = "(.+)"$', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)[1]
+
+
+def wishes() -> list[str]:
+    """The rows of the table that goes from a wish to a node and its numbers, and the note below them."""
+    table = re.search(r"^\| I want \|[^\n]*\n\|[-|]+\|\n(.*?)\n\n(\\\*.*?)\n\n", read(README), re.MULTILINE | re.DOTALL)
+    return [*table[1].splitlines(), table[2]]
+
+
+def numbers(markdown: str) -> set[float]:
+    written = re.sub(r"\]\([^)\s]*\)", "]", markdown).replace("−", "-")
+    return {float(number) for number in re.findall(r"(?<![\w.])-?\d+(?:\.\d+)?(?![\w.]*\d)", written)}
+
+
+def test_readme_answers_every_wish():
+    assert len(wishes()) >= 9
+    assert all("(js/docs/" in row for row in wishes())
+
+
+@pytest.mark.parametrize("row", wishes(), ids=lambda row: row.strip("| ")[:30])
+def test_readme_gives_the_numbers_of_the_help_pages(row):
+    pages = re.findall(r"\((js/docs/\w+\.md)\)", row)
+    assert numbers(row) - set().union(*(numbers(read(ROOT / page)) for page in pages)) == set()
+
+
+EXAMPLES = re.findall(r"```python\n(.*?)```\n+```text\n(.*?)```", read(FROM_PYTHON), re.DOTALL)
+
+
+def test_every_example_is_found():
+    assert len(EXAMPLES) == read(FROM_PYTHON).count("```python") >= 4
+
+
+@pytest.mark.parametrize(("example", "printed"), EXAMPLES, ids=range(len(EXAMPLES)))
+def test_example_prints_what_it_says(example, printed):
     done = subprocess.run([sys.executable, "-c", example], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, printed), done.stderr
 
@@ -261,12 +309,20 @@ def arxiv_ids(words: str) -> set[str]:
     return set(re.findall(r"\b\d{4}\.\d{5}\b", words))
 
 
-def test_papers_are_those_of_the_code():
+def papers_of_the_code() -> set[str]:
     code = [*(ROOT / "guidance").rglob("*.py"), *NODES.rglob("*.py")]
-    known = set().union(*(arxiv_ids(path.read_text(encoding="utf-8")) for path in code))
-    named = set().union(*(arxiv_ids(read(page)) for page in PAGES))
-    assert named - known == set()
-    assert known - arxiv_ids(read(README)) == set(), "a paper that the README does not list"
+    return set().union(*(arxiv_ids(path.read_text(encoding="utf-8")) for path in code))
+
+
+@every_page
+def test_papers_are_those_of_the_code(page):
+    """All but the list of the methods that the code does not have."""
+    assert page == NOT_INCLUDED or arxiv_ids(read(page)) - papers_of_the_code() == set()
+
+
+def test_references_list_every_paper_once():
+    listed = re.findall(r"^- \[(\d{4}\.\d{5})\]\(https://arxiv\.org/abs/\1\): ", read(REFERENCES), re.MULTILINE)
+    assert sorted(listed) == sorted(papers_of_the_code())
 
 
 def links(page: Path) -> list[str]:
@@ -297,10 +353,6 @@ def test_pictures_are_pictures(page):
     for link in re.findall(r"!\[[^\]]*\]\(([^)\s]+)\)", read(page)):
         picture = (page.parent / link).read_bytes()
         assert picture.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")), f"{link} is neither PNG nor JPEG"
-
-
-def test_readme_begins_with_the_contact_sheet():
-    assert re.match(r"# .+\n\n!\[[^\]]+\]\(docs/contact_sheet\.png\)", read(README))
 
 
 @every_page
