@@ -27,7 +27,7 @@ def gamma_of(tau1, tau2, step):
 
 def anneal(gamma_at, psi, run, place, cond, value):
     """The conditioning with every text in it annealed, each sample's with noise of its own."""
-    gamma, found = gamma_at(run.step), texts(cond)
+    gamma, found = gamma_at(run.call.step), texts(cond)
     if not found:
         run.say(
             f"{NAME} has no effect on the {place[0]} conditioning, which holds no text; encode it from one or bypass "
@@ -37,7 +37,7 @@ def anneal(gamma_at, psi, run, place, cond, value):
     for name, width in found.items():
         y = comfy.utils.repeat_to_batch_size(cond["model_conds"][name].cond, run.batch)
         text, rest = y[..., :width], y[..., width:]
-        noise = noise_like(text, run.seed, run.step.index, *place, name)
+        noise = noise_like(text, run.seed, run.call.step.index, *place, name)
         noisy = cads(text, noise, gamma=gamma, scale=value, psi=psi)
         cond = conditioning.with_tensor(cond, name, torch.cat((noisy, rest), dim=-1))
     return cond

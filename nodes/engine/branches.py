@@ -17,8 +17,9 @@ import comfy.samplers
 import torch
 
 from . import conditioning, guiders
-from .run import Run, Step
+from .run import Run
 from .stages import Negative
+from .steps import Step
 
 # In `transformer_options`: what each of a step's conditionings is to the eyes of adapters, 0 positive and 1 negative.
 SHOWN = "azimuth_shown"
@@ -88,7 +89,7 @@ def register_hooks(guider, run: Run, own: dict[str, list]) -> None:
     """
     if hasattr(guider, "uncond_model_patcher"):
         run.say(
-            f"{run.of(Negative)[0].node}: LoRA hooks have no effect under the {run.guider.name}, whose negative "
+            f"{run.of(Negative)[0].node}: LoRA hooks have no effect under the {run.guider_kind.name}, whose negative "
             f"model takes none; apply the LoRA to that model.",
             logging.WARNING,
         )
@@ -209,18 +210,18 @@ class BranchHandler(comfy.context_windows.ContextHandlerABC):
             out = self.passes.predictions(calculate, batch, self.names(len(conds)), timestep)
         else:
             out = calculate(batch)
-        self.run.predictions = out[len(conds) :]
+        self.run.call.predictions = out[len(conds) :]
         return out[: len(conds)]
 
     def names(self, count: int) -> list:
         """For each conditioning of a batch with so many of the host's, a name that is another where it is another."""
-        return [*((i, self.run.swapped) for i in range(count)), *(branch for branch, _ in self.run.active)]
+        return [*((i, self.run.call.swapped) for i in range(count)), *(branch for branch, _ in self.run.call.active)]
 
 
 def active(run: Run, step: Step, scale: float) -> list[tuple[Branch, float]]:
     """The branches that count at a step, each with its weight there."""
     return [
-        (branch, branch.stage.value(run, step))
+        (branch, run.value(branch.stage, step))
         for branch in run.branches
-        if branch.stage.counts(run, step, scale) and in_time(branch.conds, step.called_at)
+        if run.counts(branch.stage, step, scale) and in_time(branch.conds, step.called_at)
     ]

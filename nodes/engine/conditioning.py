@@ -17,17 +17,17 @@ NEGATIVE = ("negative", "empty_negative_prompt")  # the guiders' names of what a
 BRANCH = "azimuth_negative"
 
 
-def of_step(guider, this: Run) -> dict[str, list]:
+def of_step(guider, run: Run) -> dict[str, list]:
     """The guider's conditionings, as this step's condition stages make them; the guider's own if there are none."""
-    if not this.of(Condition):
+    if not run.of(Condition):
         return guider.conds
-    return {key: changed(this, key, conds) for key, conds in guider.conds.items()}
+    return {key: changed(run, key, conds) for key, conds in guider.conds.items()}
 
 
-def changed(this: Run, key: str, conds: list[dict]) -> list[dict]:
-    for stage in this.counting(Condition, this.step, 1.0):
-        value = stage.value(this, this.step)
-        conds = [stage.rule(this, (key, i), cond, value) for i, cond in enumerate(conds)]
+def changed(run: Run, key: str, conds: list[dict]) -> list[dict]:
+    for stage in run.counting(Condition, 1.0):
+        value = run.value(stage, run.call.step)
+        conds = [stage.rule(run, (key, i), cond, value) for i, cond in enumerate(conds)]
     return conds
 
 

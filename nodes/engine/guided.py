@@ -9,59 +9,60 @@ import comfy.utils
 import torch
 
 from ...guidance import finite_per_sample, select_per_sample
-from . import branches, run, stages, two_passes, weak
+from . import branches, stages, two_passes, weak
 from .networks.unfit import Unfit
+from .run import Run, run_in
 from .stages import Moment
 
 
 def guide(args: dict) -> torch.Tensor:
     """The post-CFG function."""
-    this = args["model_options"].get(run.OPTION)
-    if this is None:
+    run = run_in(args["model_options"])
+    if run is None:
         return args["denoised"]
-    note_non_finite(args, this, args["denoised"], *this.predictions)
-    if this.neutral:
+    note_non_finite(args, run, args["denoised"], *run.call.predictions)
+    if run.neutral:
         return args["denoised"]
     if args["cond"] is None:
-        warn_without_prediction(args, this)
+        warn_without_prediction(args, run)
         return args["denoised"]
-    warn_overruled(args, this)
-    this.calls += 1
-    moment = moment_of(args, this)
+    warn_overruled(args, run)
+    run.calls += 1
+    moment = moment_of(args, run)
     guided = args["denoised"]
     if moment.uncond is not None:
-        moment, guided = settle(args, this, moment, combine(args, this, moment))
-    return correct(this, moment, add_terms(args, this, moment, guided))
+        moment, guided = settle(args, run, moment, combine(args, run, moment))
+    return correct(run, moment, add_terms(args, run, moment, guided))
 
 
-def note_non_finite(args: dict, this: run.Run, *predictions: torch.Tensor) -> None:
+def note_non_finite(args: dict, run: Run, *predictions: torch.Tensor) -> None:
     """Keep, on the device, whether anything that the model predicted is not finite; it is read after the run."""
     finite = [finite_per_sample(prediction).all() for prediction in predictions]
-    this.non_finite.append((args["sigma"].flatten()[0].float(), ~torch.stack(finite).all()))
+    run.account.non_finite.append((args["sigma"].flatten()[0].float(), ~torch.stack(finite).all()))
 
 
-def warn_overruled(args: dict, this: run.Run) -> None:
+def warn_overruled(args: dict, run: Run) -> None:
     """Another node, wired after ours, may give a step another weight than ours (the host's CFG Override)."""
-    if this.scale is None or args["cond_scale"] == this.scale:
+    if run.call.scale is None or args["cond_scale"] == run.call.scale:
         return
-    if not this.of(stages.Weight):
-        this.say_weight_of_another_node()
-    fates = [(stage, "has no effect") for stage in this.of(stages.Weight)]
-    fates += [(stage, "saves no pass") for stage in this.of(stages.Skip) if this.skipping]
+    if not run.of(stages.Weight):
+        run.say_weight_of_another_node()
+    fates = [(stage, "has no effect") for stage in run.of(stages.Weight)]
+    fates += [(stage, "saves no pass") for stage in run.of(stages.Skip) if run.skipping]
     for stage, fate in fates:
-        this.say(
+        run.say(
             f"{stage.node} {fate} on the steps of which another node sets the weight; wire that node first, "
             f"or do without one of the two.",
             logging.WARNING,
         )
 
 
-def warn_without_prediction(args: dict, this: run.Run) -> None:
+def warn_without_prediction(args: dict, run: Run) -> None:
     """The Dual CFG Guider adds the whole prediction after us where both of its weights are 1."""
     for kind in (stages.Add, stages.Correct):
-        for stage in this.counting(kind, this.step, args["cond_scale"]):
-            this.say(
-                f"{stage.node} has no effect at weights of 1 under the {this.guider.name}, which then makes no "
+        for stage in run.counting(kind, args["cond_scale"]):
+            run.say(
+                f"{stage.node} has no effect at weights of 1 under the {run.guider_kind.name}, which then makes no "
                 f"prediction of what it contrasts; raise one of them.",
                 logging.WARNING,
             )
@@ -72,74 +73,74 @@ def baseline_of(args: dict) -> str:
     return "empty_cond" if "empty_cond" in args else "uncond"
 
 
-def moment_of(args: dict, this: run.Run) -> Moment:
+def moment_of(args: dict, run: Run) -> Moment:
     """The step as rules see it; `uncond` is None if it made no negative pass (the host then hands over zeros)."""
     own = baseline_of(args)
-    alone = args[own] is None or this.guider.weight is None or this.baseline_missing
+    alone = args[own] is None or run.guider_kind.weight is None or run.call.baseline_missing
     return Moment(
         cond=args["cond_denoised"],
         uncond=None if alone else args[f"{own}_denoised"],
         x=args["input"],
         sigma=args["sigma"],
-        kind=this.kind,
-        sigmas=this.sigmas,
+        kind=run.kind,
+        sigmas=run.sigmas,
         scale=args["cond_scale"],
-        from_noise=this.from_noise,
-        progress=this.step.progress,
+        from_noise=run.from_noise,
+        progress=run.call.step.progress,
     )
 
 
-def combine(args: dict, this: run.Run, moment: Moment) -> torch.Tensor:
+def combine(args: dict, run: Run, moment: Moment) -> torch.Tensor:
     """The host's result with the further negatives, or the combine rule's where there is one that is not neutral."""
     raw = moment.uncond
-    moment, terms = negatives(args, this, moment)
-    moment = contrasted(this, moment)
-    stage = next(iter(this.counting(stages.Combine, this.step, moment.scale)), None)
+    moment, terms = negatives(args, run, moment)
+    moment = contrasted(run, moment)
+    stage = next(iter(run.counting(stages.Combine, moment.scale)), None)
     if stage is None and moment.uncond is raw:
         return add(args["denoised"], terms)
-    ours = apply(this, stage, blended(stage.rule, stage.strength) if stage else plain, moment)
+    ours = apply(run, stage, blended(stage.rule, stage.strength) if stage else plain, moment)
     if keeps_foreign(args, stage):
         terms = [*terms, args["denoised"] - plain(dataclasses.replace(moment, uncond=raw))]
     finite = finite_per_sample(moment.cond) & finite_per_sample(moment.uncond)
     return select_per_sample(finite, add(ours, terms), args["denoised"])
 
 
-def negatives(args: dict, this: run.Run, moment: Moment) -> tuple[Moment, list[torch.Tensor]]:
+def negatives(args: dict, run: Run, moment: Moment) -> tuple[Moment, list[torch.Tensor]]:
     """The moment with what the positive is contrasted with, and what is added to the combined result."""
-    if this.active and not this.predictions:
-        warn_not_evaluated(args, this)
+    if run.call.active and not run.call.predictions:
+        warn_not_evaluated(args, run)
         return moment, []
     found = [
         (
             branch.stage,
             branches.filled(branch, prediction, getattr(moment, branch.stage.beside), moment.x, moment.sigma),
         )
-        for (branch, _), prediction in zip(this.active, this.predictions, strict=True)
+        for (branch, _), prediction in zip(run.call.active, run.call.predictions, strict=True)
     ]
     for stage, prediction in found:
         if stage.baseline:
             seen = dataclasses.replace(moment, other=prediction)
-            moment = dataclasses.replace(moment, uncond=apply(this, stage, stage.baseline, seen))
+            moment = dataclasses.replace(moment, uncond=apply(run, stage, stage.baseline, seen))
     terms = [
-        apply(this, stage, stage.term, dataclasses.replace(moment, other=prediction))
+        apply(run, stage, stage.term, dataclasses.replace(moment, other=prediction))
         for stage, prediction in found
         if stage.term
     ]
     return moment, terms
 
 
-def contrasted(this: run.Run, moment: Moment) -> Moment:
+def contrasted(run: Run, moment: Moment) -> Moment:
     """The moment with the baseline that the baseline stages make of it."""
-    for stage in this.counting(stages.Baseline, this.step, moment.scale):
-        ours = apply(this, stage, stage.rule, moment)
+    for stage in run.counting(stages.Baseline, moment.scale):
+        ours = apply(run, stage, stage.rule, moment)
         moment = dataclasses.replace(moment, uncond=mixed(moment.uncond, ours, stage.strength))
     return moment
 
 
-def warn_not_evaluated(args: dict, this: run.Run) -> None:
+def warn_not_evaluated(args: dict, run: Run) -> None:
     function = args["model_options"].get("sampler_calc_cond_batch_function", args["model"])
-    for branch, _ in this.active:
-        this.say(
+    for branch, _ in run.call.active:
+        run.say(
             f"{branch.stage.node} has no effect: {name(function)} of another node makes the predictions itself; use "
             f"one of the two.",
             logging.WARNING,
@@ -180,49 +181,49 @@ def name(function) -> str:
     return getattr(function, "__qualname__", type(function).__name__).split(".")[0]
 
 
-def add_terms(args: dict, this: run.Run, moment: Moment, guided: torch.Tensor) -> torch.Tensor:
+def add_terms(args: dict, run: Run, moment: Moment, guided: torch.Tensor) -> torch.Tensor:
     """The combined result with every term that counts, each of which costs a pass."""
-    args, moment = two_passes.of_terms(args, this, not_reused(args, this, moment))
-    for stage in this.counting(stages.Add, this.step, moment.scale):
+    args, moment = two_passes.of_terms(args, run, not_reused(args, run, moment))
+    for stage in run.counting(stages.Add, moment.scale):
         try:
-            seen = this.terms[stage](args, this, moment)
+            seen = run.terms[stage](args, run, moment)
         except Unfit as reason:
-            weak.leave_out(this, stage, reason)
+            weak.leave_out(run, stage, reason)
             continue
-        note_non_finite(args, this, seen.other)
+        note_non_finite(args, run, seen.other)
         finite = finite_per_sample(seen.cond) & finite_per_sample(seen.other)
-        ours = apply(this, stage, stage.rule, dataclasses.replace(seen, guided=guided))
+        ours = apply(run, stage, stage.rule, dataclasses.replace(seen, guided=guided))
         guided = select_per_sample(finite, ours, guided)
     return guided
 
 
-def not_reused(args: dict, this: run.Run, moment: Moment) -> Moment:
+def not_reused(args: dict, run: Run, moment: Moment) -> Moment:
     """The moment with what this call predicts of the prompt that terms weaken, where the pair has a reused one."""
-    if this.weakened is None:
+    if run.call.weakened is None:
         return moment
-    note_non_finite(args, this, this.weakened)
-    return dataclasses.replace(moment, cond=this.weakened)
+    note_non_finite(args, run, run.call.weakened)
+    return dataclasses.replace(moment, cond=run.call.weakened)
 
 
-def settle(args: dict, this: run.Run, moment: Moment, guided: torch.Tensor) -> tuple[Moment, torch.Tensor]:
+def settle(args: dict, run: Run, moment: Moment, guided: torch.Tensor) -> tuple[Moment, torch.Tensor]:
     """Note which samples have settled by now; those that had before this step get what one pass would give them, and
     are seen so by what follows.
 
     A negative that was not predicted has nothing to tell.
     """
     seen = moment
-    for stage in () if this.keeps_pass else this.counting(stages.Skip, this.step, moment.scale):
-        before = this.memory(stage, 0).value
+    for stage in () if run.call.keeps_pass else run.counting(stages.Skip, moment.scale):
+        before = run.memory(stage, 0).value
         if before is not None:
-            alone = two_passes.first_prediction(this, moment.cond)
+            alone = two_passes.first_prediction(run, moment.cond)
             guided = select_per_sample(before, unguided(args, moment, alone), guided)
             seen = dataclasses.replace(seen, cond=select_per_sample(before, alone, moment.cond))
-        if not this.reusing:
-            parts = dataclasses.replace(moment, value=stage.value(this, this.step)).parts(this.latent_shapes)
+        if not run.call.reusing:
+            parts = dataclasses.replace(moment, value=run.value(stage, run.call.step)).parts(run.latent_shapes)
             settled = torch.stack([stage.rule(part) for part in parts]).all(dim=0)
             settled = settled if before is None else settled | before
-            this.memory(stage, 0).keep(settled)
-            this.settled = settled.all()
+            run.memory(stage, 0).keep(settled)
+            run.settled = settled.all()
     return seen, guided
 
 
@@ -234,11 +235,11 @@ def unguided(args: dict, moment: Moment, alone: torch.Tensor) -> torch.Tensor:
     return alone + (args["denoised"] - plain(moment))
 
 
-def correct(this: run.Run, moment: Moment, guided: torch.Tensor) -> torch.Tensor:
-    for stage in this.counting(stages.Correct, this.step, moment.scale):
+def correct(run: Run, moment: Moment, guided: torch.Tensor) -> torch.Tensor:
+    for stage in run.counting(stages.Correct, moment.scale):
         if stage.needs_pair and moment.uncond is None:
             continue
-        ours = apply(this, stage, stage.rule, dataclasses.replace(moment, guided=guided))
+        ours = apply(run, stage, stage.rule, dataclasses.replace(moment, guided=guided))
         guided = mixed(guided, ours, stage.strength)
     return guided
 
@@ -253,10 +254,10 @@ def add(tensor: torch.Tensor, terms: list[torch.Tensor]) -> torch.Tensor:
     return tensor
 
 
-def apply(this: run.Run, stage: stages.Stage | None, rule, moment: Moment) -> torch.Tensor:
+def apply(run: Run, stage: stages.Stage | None, rule, moment: Moment) -> torch.Tensor:
     """A stage's rule on each part of a packed latent (a video and its sound) on its own; other latents are one part."""
     if stage is not None:
-        moment = dataclasses.replace(moment, value=stage.value(this, this.step))
-    parts = moment.parts(this.latent_shapes)
-    results = [rule(dataclasses.replace(part, memory=this.memory(stage, i))) for i, part in enumerate(parts)]
+        moment = dataclasses.replace(moment, value=run.value(stage, run.call.step))
+    parts = moment.parts(run.latent_shapes)
+    results = [rule(dataclasses.replace(part, memory=run.memory(stage, i))) for i, part in enumerate(parts)]
     return results[0] if len(results) == 1 else comfy.utils.pack_latents(results)[0]

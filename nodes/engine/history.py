@@ -10,9 +10,9 @@ def warn_of_overlap(name: str, above: float, remedy: str, run) -> None:
     number of that node ever lies above a bound."""
     if run.most(name) <= above:
         return
-    if run.is_multistep:
+    if run.sampler.is_multistep:
         run.say(
-            f"{name}: the sampler {run.sampler_name} reuses earlier steps too, and the two add up; {remedy}.",
+            f"{name}: the sampler {run.sampler.name} reuses earlier steps too, and the two add up; {remedy}.",
             logging.WARNING,
         )
     for stage in run.of(Combine):

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from comfy_api.latest import io
 
 from ...guidance import Constant, Schedule
-from .run import step_at
 from .stages import Window
+from .steps import step_at
 
 ScheduleType = io.Custom("GUIDANCE_SCHEDULE")
 

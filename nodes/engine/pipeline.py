@@ -24,7 +24,6 @@ from . import (
     guiders,
     remarks,
     reused_passes,
-    run,
     second_model,
     second_text,
     stages,
@@ -32,7 +31,9 @@ from . import (
     weak,
 )
 from .guided import guide
+from .run import RUN, WEIGHT_TOLERANCE, Run, run_in
 from .stages import KEY
+from .steps import SIGMA_TOLERANCE, find_step
 
 
 def add_stage(model, stage: stages.Stage):
@@ -58,7 +59,7 @@ def model_kind(model) -> str:
 def starts_from_noise(model, sigmas: tuple[float, ...]) -> bool:
     """Whether a run begins at the model's largest sigma, by the tolerance of the host, and so from noise alone."""
     largest = float(model.get_model_object("model_sampling").sigma_max)
-    return sigmas[0] >= largest * (1 - run.SIGMA_TOLERANCE)
+    return sigmas[0] >= largest * (1 - SIGMA_TOLERANCE)
 
 
 # ---- the run
@@ -76,27 +77,27 @@ def outer_sample(executor, noise, latent_image, sampler, sigmas, *args, **kwargs
     levels = tuple(sigmas.tolist())
     kind, from_noise = model_kind(guider.model_patcher), starts_from_noise(guider.model_patcher, levels)
     shapes = kwargs.get("latent_shapes") or [noise.shape]
-    this = run.Run.open(own, levels, kind, row, sampler, shapes, from_noise)
-    guider.model_options[run.OPTION] = this
-    this.before = weight_of(guider, this)
-    this.usual = this.sampler_weight(this.before)
-    weak.open_terms(guider.model_patcher, this)
-    this.neutral = this.is_neutral(this.usual)
+    run = Run.open(own, levels, kind, row, sampler, shapes, from_noise)
+    guider.model_options[RUN] = run
+    run.before = weight_of(guider, run)
+    run.usual = run.sampler.usual_weight(run.before)
+    weak.open_terms(guider.model_patcher, run)
+    run.neutral = run.is_neutral(run.usual)
     for stage, why in idle.items():
-        this.say(f"{stage.node} has no effect {why}.", logging.WARNING)
-    remarks.introduce(guider, this)
-    if this.neutral:
-        return finish(this, executor, noise, latent_image, sampler, sigmas, *args, **kwargs)
+        run.say(f"{stage.node} has no effect {why}.", logging.WARNING)
+    remarks.introduce(guider, run)
+    if run.neutral:
+        return finish(run, executor, noise, latent_image, sampler, sigmas, *args, **kwargs)
     try:
-        second_text.open_texts(this)
-        if this.before is not None:
-            branches.open_branches(guider, this)
-            set_weight(guider, this, loading_weight(this))
-        return finish(this, executor, noise, latent_image, sampler, sigmas, *args, **kwargs)
+        second_text.open_texts(run)
+        if run.before is not None:
+            branches.open_branches(guider, run)
+            set_weight(guider, run, loading_weight(run))
+        return finish(run, executor, noise, latent_image, sampler, sigmas, *args, **kwargs)
     finally:
-        set_weight(guider, this, this.before)
-        branches.close_branches(this)
-        second_model.end(this)
+        set_weight(guider, run, run.before)
+        branches.close_branches(run)
+        second_model.end(run)
 
 
 def obstacle(guider, row: guiders.GuiderKind, stage: stages.Stage) -> str:
@@ -107,42 +108,42 @@ def obstacle(guider, row: guiders.GuiderKind, stage: stages.Stage) -> str:
     if isinstance(stage, stages.Pair):
         if row not in (guiders.BASIC, guiders.PLAIN):
             return f"under the {row.name}, which makes a pair of its own; use KSampler, CFG Guider or Basic Guider"
-        if not math.isclose(guider.cfg, 1.0, rel_tol=run.WEIGHT_TOLERANCE):
+        if not math.isclose(guider.cfg, 1.0, rel_tol=WEIGHT_TOLERANCE):
             return f"at cfg {guider.cfg:g}, where the sampler's negative is contrasted; set the sampler's cfg to 1"
     if isinstance(stage, stages.Reuse) and not row.one_model:
         return f"under the {row.name}, whose negative has a model of its own; use KSampler or CFG Guider"
     return ""
 
 
-def finish(this: run.Run, executor, *args, **kwargs):
+def finish(run: Run, executor, *args, **kwargs):
     """Sample, and report what was not finite and what was skipped even if the run was interrupted."""
     try:
         return executor(*args, **kwargs)
     finally:
-        remarks.report_non_finite(this)
-        remarks.report_skipped(this)
-        second_text.report_unmet(this)
+        remarks.report_non_finite(run)
+        remarks.report_skipped(run)
+        second_text.report_unmet(run)
 
 
-def loading_weight(this: run.Run) -> float:
+def loading_weight(run: Run) -> float:
     """The weight under which the guider decides what to load: not 1 if any step needs the negative pass."""
-    return next((scale for scale in this.scales(this.usual) if scale != 1.0), this.usual)
+    return next((scale for scale in run.scales(run.usual) if scale != 1.0), run.usual)
 
 
-def weight_of(guider, this: run.Run) -> float | None:
-    return getattr(guider, this.guider.weight) if this.guider.weight else None
+def weight_of(guider, run: Run) -> float | None:
+    return getattr(guider, run.guider_kind.weight) if run.guider_kind.weight else None
 
 
-def set_weight(guider, this: run.Run, scale: float | None) -> None:
-    if this.guider.weight:
-        setattr(guider, this.guider.weight, scale)
+def set_weight(guider, run: Run, scale: float | None) -> None:
+    if run.guider_kind.weight:
+        setattr(guider, run.guider_kind.weight, scale)
 
 
 def prepare_sampling(executor, model, noise_shape, conds, *args, model_options=None, **kwargs):
-    this = (model_options or {}).get(run.OPTION)
-    if this is None or not (this.branches or this.seconds):
+    run = run_in(model_options)
+    if run is None or not (run.branches or run.seconds):
         return executor(model, noise_shape, conds, *args, model_options=model_options, **kwargs)
-    own = {**branches.as_host_conds(this), **second_model.to_load(this)}
+    own = {**branches.as_host_conds(run), **second_model.to_load(run)}
     loaded, together, models = executor(
         model, noise_shape, {**conds, **own}, *args, model_options=model_options, **kwargs
     )
@@ -150,26 +151,26 @@ def prepare_sampling(executor, model, noise_shape, conds, *args, model_options=N
 
 
 def sampler_sample(executor, guider, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, *args):
-    this = guider.model_options.get(run.OPTION)
+    run = run_in(guider.model_options)
     seed = extra_args.get("seed")
-    if this is not None:
-        this.seed = seed or 0
-    if this is not None and not this.neutral:
-        set_weight(guider, this, this.before)
-        branches.process_branches(guider, this, noise, latent_image, denoise_mask, seed)
-        second_model.begin(guider, this, noise, latent_image, denoise_mask, seed)
-        second_text.process_texts(guider, this, noise, latent_image, denoise_mask, seed)
-        tell_apart(guider, this)
+    if run is not None:
+        run.seed = seed or 0
+    if run is not None and not run.neutral:
+        set_weight(guider, run, run.before)
+        branches.process_branches(guider, run, noise, latent_image, denoise_mask, seed)
+        second_model.begin(guider, run, noise, latent_image, denoise_mask, seed)
+        second_text.process_texts(guider, run, noise, latent_image, denoise_mask, seed)
+        tell_apart(guider, run)
     return executor(guider, sigmas, extra_args, callback, noise, latent_image, denoise_mask, *args)
 
 
-def tell_apart(guider, this: run.Run) -> None:
+def tell_apart(guider, run: Run) -> None:
     """Let a conditioning be known by its id, whichever list it is in."""
     own = guider.conds.get("positive", [])
     guider.conds = {
         key: conds if key == "positive" else conditioning.told_apart(own, conds) for key, conds in guider.conds.items()
     }
-    for branch in this.branches:
+    for branch in run.branches:
         branch.conds = conditioning.told_apart(own, branch.conds)
 
 
@@ -178,54 +179,54 @@ def tell_apart(guider, this: run.Run) -> None:
 
 def predict_noise(executor, x, timestep, model_options=None, seed=None):
     guider, model_options = executor.class_obj, model_options or {}
-    this = guider.model_options.get(run.OPTION)
-    if this is None or this.neutral:
+    run = run_in(guider.model_options)
+    if run is None or run.neutral:
         return executor(x, timestep, model_options, seed)
-    find_step(guider, this, timestep)
-    before, conds = weight_of(guider, this), guider.conds
-    this.predictions, this.active, this.swapped = [], [], None
-    this.reusing, this.weakened, this.first_pass = False, None, None
+    begin_call(guider, run, timestep)
+    before, conds = weight_of(guider, run), guider.conds
     try:
-        guider.conds = conditioning.of_step(guider, this)
+        guider.conds = conditioning.of_step(guider, run)
         if before is not None:  # a pair to weigh; other stages act without one
-            model_options = weigh(guider, this, before, model_options)
-        scale = 1.0 if before is None else weight_of(guider, this)
-        model_options = second_text.with_text(guider, this, model_options)
-        return executor(x, timestep, weak.watched(this, scale, model_options), seed)
+            model_options = weigh(guider, run, before, model_options)
+        scale = 1.0 if before is None else weight_of(guider, run)
+        model_options = second_text.with_text(guider, run, model_options)
+        return executor(x, timestep, weak.watched(run, scale, model_options), seed)
     finally:
-        this.first_pass = None
-        set_weight(guider, this, before)
+        run.end()
+        set_weight(guider, run, before)
         guider.conds = conds
 
 
-def weigh(guider, this: run.Run, before: float, model_options: dict) -> dict:
+def weigh(guider, run: Run, before: float, model_options: dict) -> dict:
     """Set the guider's weight and what its step contrasts, and return the options that this takes."""
-    scale = this.scale = step_scale(guider, this, before, model_options)
-    remarks.name_other_weight(this, before, scale)
-    set_weight(guider, this, scale)
-    if this.makes_pair(this.step):
-        left_out = this.skipping and scale != this.scale_at(this.step, before)
-        model_options = two_passes.of_step(guider, this, scale, left_out, model_options)
-    if guiders.makes_negative_pass(guider, this.guider, scale, model_options):
-        if this.baseline_missing:
-            stand_in(guider, this)
+    scale = run.call.scale = step_scale(guider, run, before, model_options)
+    remarks.name_other_weight(run, before, scale)
+    set_weight(guider, run, scale)
+    if run.makes_pair():
+        left_out = run.skipping and scale != run.scale_at(run.call.step, before)
+        model_options = two_passes.of_step(guider, run, scale, left_out, model_options)
+    if guiders.makes_negative_pass(guider, run.guider_kind, scale, model_options):
+        if run.call.baseline_missing:
+            stand_in(guider, run)
         else:
-            this.active = branches.active(this, this.step, scale)
-            swap_baseline(guider, this)
-            model_options = with_branches(guider, this, model_options)
+            run.call.active = branches.active(run, run.call.step, scale)
+            swap_baseline(guider, run)
+            model_options = with_branches(guider, run, model_options)
     return model_options
 
 
-def find_step(guider, this: run.Run, timestep) -> None:
-    """Note which step this is, and whether the main negative's own time range leaves it without a prediction."""
-    unasked = this.pair and this.pair.window.always
-    baseline = [] if unasked else guider.conds.get(this.guider.baseline) or []
+def begin_call(guider, run: Run, timestep) -> None:
+    """Begin a call: at which step is it, and does the main negative's own time range leave it out?"""
+    unasked = run.pair and run.pair.window.always
+    baseline = [] if unasked else guider.conds.get(run.guider_kind.baseline) or []
     timed = branches.is_timed(baseline)
-    if timed or this.needs_step:
-        called_at, settled = read(timestep, this.settled)
-        this.enter(run.find_step(this.sigmas, called_at), settled)
-    out_of_time = timed and not branches.in_time(baseline, this.step.called_at)
-    this.baseline_missing = out_of_time and not this.makes_pair(this.step)
+    if not (timed or run.needs_step):  # nothing depends on the step
+        run.begin(run.call.step)
+        return
+    called_at, settled = read(timestep, run.settled)
+    step = find_step(run.sigmas, called_at)
+    out_of_time = timed and not branches.in_time(baseline, step.called_at)
+    run.begin(step, settled, out_of_time and not run.makes_pair(step))
 
 
 def read(timestep, settled) -> tuple[float, bool]:
@@ -236,63 +237,65 @@ def read(timestep, settled) -> tuple[float, bool]:
     return called_at, bool(all_settled)
 
 
-def step_scale(guider, this: run.Run, before: float, model_options: dict) -> float:
+def step_scale(guider, run: Run, before: float, model_options: dict) -> float:
     """The weight of this call; 1 where there is no main negative, of which the host would hand over zeros, and where
     none is needed."""
-    alone = this.pair and not this.makes_pair(this.step)
-    if alone and (before == this.before or not guider.conds.get(this.guider.baseline)):
+    alone = run.pair and not run.makes_pair()
+    if alone and (before == run.before or not guider.conds.get(run.guider_kind.baseline)):
         return 1.0
-    if this.baseline_missing:
-        this.say("Azimuth: the negative's time range does not reach every step; those steps run at weight 1.")
+    if run.call.baseline_missing:
+        run.say("Azimuth: the negative's time range does not reach every step; those steps run at weight 1.")
         return 1.0
-    if this.positive_alone and not this.makes_pair(this.step):
+    if run.positive_alone and not run.makes_pair():
         return 1.0
-    scale = this.scale_at(this.step, before)
-    return 1.0 if skips(guider, this, scale, model_options) else scale
+    scale = run.scale_at(run.call.step, before)
+    return 1.0 if skips(guider, run, scale, model_options) else scale
 
 
-def skips(guider, this: run.Run, scale: float, model_options: dict) -> bool:
+def skips(guider, run: Run, scale: float, model_options: dict) -> bool:
     """Whether a step leaves its negative pass out because all samples have settled."""
-    stage = next((s for s in this.of(stages.Skip) if not s.off(scale, s.value(this, this.step))), None)
+    stage = next((s for s in run.of(stages.Skip) if not s.off(scale, run.value(s, run.call.step))), None)
     if stage is None:
         return False
-    keeper = guiders.keeper_of_the_pass(guider, this.guider, model_options)
-    this.keeps_pass = keeper is not None
-    if this.keeps_pass:
-        keeper = this.sampler_name if this.is_cfgpp else keeper
-        this.say(
+    keeper = guiders.keeper_of_the_pass(guider, run.guider_kind, model_options)
+    run.call.keeps_pass = keeper is not None
+    if run.call.keeps_pass:
+        keeper = run.sampler.name if run.sampler.is_cfgpp else keeper
+        run.say(
             f"{stage.node} has no effect: {keeper} wants the negative's prediction at every step; do without one of "
             f"the two.",
             logging.WARNING,
         )
         return False
-    this.count(stage, 1, this.skipping)
-    return this.skipping
+    run.account.count(stage, 1, run.skipping)
+    return run.skipping
 
 
-def stand_in(guider, this: run.Run) -> None:
+def stand_in(guider, run: Run) -> None:
     """Where a negative pass is made without a negative (CFG++ samplers read it), let it equal the positive."""
-    if this.guider.contrasted:
-        guider.conds = {**guider.conds, this.guider.baseline: guider.conds[this.guider.contrasted]}
+    if run.guider_kind.contrasted:
+        guider.conds = {**guider.conds, run.guider_kind.baseline: guider.conds[run.guider_kind.contrasted]}
 
 
-def swap_baseline(guider, this: run.Run) -> None:
+def swap_baseline(guider, run: Run) -> None:
     """Where a partial negative takes the main one's whole place, let the host evaluate it there: no third pass."""
-    whole = [b for b, weight in this.active if b.stage.baseline and weight == 1.0 and not b.restricted]
-    if whole and not this.makes_pair(this.step) and guiders.negative_model(guider) is guider.inner_model:
-        after = this.active[[b for b, _ in this.active].index(whole[-1]) + 1 :]
-        this.active = [(b, w) for b, w in this.active if b.stage.term] + [(b, w) for b, w in after if b.stage.baseline]
-        guider.conds = {**guider.conds, this.guider.baseline: branches.conds_of_step(guider, this, whole[-1])}
-        this.swapped = whole[-1]
+    whole = [b for b, weight in run.call.active if b.stage.baseline and weight == 1.0 and not b.restricted]
+    if whole and not run.makes_pair() and guiders.negative_model(guider) is guider.inner_model:
+        after = run.call.active[[b for b, _ in run.call.active].index(whole[-1]) + 1 :]
+        run.call.active = [(b, w) for b, w in run.call.active if b.stage.term] + [
+            (b, w) for b, w in after if b.stage.baseline
+        ]
+        guider.conds = {**guider.conds, run.guider_kind.baseline: branches.conds_of_step(guider, run, whole[-1])}
+        run.call.swapped = whole[-1]
 
 
-def with_branches(guider, this: run.Run, model_options: dict) -> dict:
-    passes = reused_passes.of_step(guider, this, model_options)
-    if not this.active and passes is None:
+def with_branches(guider, run: Run, model_options: dict) -> dict:
+    passes = reused_passes.of_step(guider, run, model_options)
+    if not run.call.active and passes is None:
         return model_options
-    conds = [branches.conds_of_step(guider, this, branch) for branch, _ in this.active]
+    conds = [branches.conds_of_step(guider, run, branch) for branch, _ in run.call.active]
     real, model = model_options.get("context_handler"), guiders.negative_model(guider)
-    return {**model_options, "context_handler": branches.BranchHandler(this, model, conds, real, passes)}
+    return {**model_options, "context_handler": branches.BranchHandler(run, model, conds, real, passes)}
 
 
 def apply_model(executor, x, t, c_concat=None, c_crossattn=None, control=None, transformer_options=None, **kwargs):

@@ -8,222 +8,225 @@ import math
 
 import torch
 
-from . import guiders, reused_passes, run, stages
+from . import guiders, reused_passes, stages
 from .guided import earlier_post_functions, functions_of_others, name
+from .run import Run
+from .steps import Step, find_step
 
 
-def introduce(guider, this: run.Run) -> None:
+def introduce(guider, run: Run) -> None:
     """Say once what this run's guidance does that its user might not expect."""
-    introduce_conditions(this)
-    if this.pair:
-        introduce_pair(guider, this)
-    if this.before is None:
-        warn_without_negative(this)
+    introduce_conditions(run)
+    if run.pair:
+        introduce_pair(guider, run)
+    if run.before is None:
+        warn_without_negative(run)
         return
-    warn_stranded(guider, this)
-    scales = this.scales(this.usual)
-    if not this.neutral or would_skip(this):
-        warn_at_weight_1(guider, this, scales)
-    warn_where_faint(this, scales)
-    if not this.neutral:
-        introduce_weight(this, scales)
-        for stage in this.of(stages.Negative):
-            if stage.remark and this.ever_counts(stage, this.usual):
-                stage.remark(this)
-        name_foreign(guider.model_options, this)
-        reused_passes.name_witnesses(guider.model_options, this)
+    warn_stranded(guider, run)
+    scales = run.scales(run.usual)
+    if not run.neutral or would_skip(run):
+        warn_at_weight_1(guider, run, scales)
+    warn_where_faint(run, scales)
+    if not run.neutral:
+        introduce_weight(run, scales)
+        for stage in run.of(stages.Negative):
+            if stage.remark and run.ever_counts(stage, run.usual):
+                stage.remark(run)
+        name_foreign(guider.model_options, run)
+        reused_passes.name_witnesses(guider.model_options, run)
 
 
-def warn_stranded(guider, this: run.Run) -> None:
+def warn_stranded(guider, run: Run) -> None:
     """A guider with a second model for the negative runs the first model's functions only."""
     stranded = set(stages.of(getattr(guider, "uncond_model_patcher", guider))) - set(stages.of(guider))
     if stranded:
         names = ", ".join(sorted(stage.node for stage in stranded))
-        this.say(
-            f"{names} on the negative model of the {this.guider.name} has no effect; wire it to the positive model.",
+        run.say(
+            f"{names} on the negative model of the {run.guider_kind.name} has no effect; wire it to the positive "
+            f"model.",
             logging.WARNING,
         )
 
 
-def contrasting(this: run.Run) -> list[stages.Stage]:
+def contrasting(run: Run) -> list[stages.Stage]:
     """The stages that are nothing without a negative pass."""
-    return this.of(stages.Negative) + this.of(stages.Baseline) + this.of(stages.Combine) + comparing(this)
+    return run.of(stages.Negative) + run.of(stages.Baseline) + run.of(stages.Combine) + comparing(run)
 
 
-def weighing(this: run.Run) -> list[stages.Stage]:
+def weighing(run: Run) -> list[stages.Stage]:
     """The stages of which nothing is left at weight 1, where a negative pass is made all the same."""
-    if any(rule.acts_at_1 for rule in this.of(stages.Combine)):
+    if any(rule.acts_at_1 for rule in run.of(stages.Combine)):
         return []
-    replacing = [stage for stage in this.of(stages.Negative) if stage.baseline]
-    alone = this.guider.contrasted and len(replacing) == len(this.of(stages.Negative)) and not this.of(stages.Add)
-    return replacing + this.of(stages.Baseline) + this.of(stages.Combine) + (comparing(this) if alone else [])
+    replacing = [stage for stage in run.of(stages.Negative) if stage.baseline]
+    alone = run.guider_kind.contrasted and len(replacing) == len(run.of(stages.Negative)) and not run.of(stages.Add)
+    return replacing + run.of(stages.Baseline) + run.of(stages.Combine) + (comparing(run) if alone else [])
 
 
-def comparing(this: run.Run) -> list[stages.Correct]:
+def comparing(run: Run) -> list[stages.Correct]:
     """The corrections that have nothing to do where the result is the positive."""
-    return [stage for stage in this.of(stages.Correct) if stage.needs_pair or is_idle_alone(this, stage)]
+    return [stage for stage in run.of(stages.Correct) if stage.needs_pair or is_idle_alone(run, stage)]
 
 
-def is_idle_alone(this: run.Run, stage: stages.Correct) -> bool:
+def is_idle_alone(run: Run, stage: stages.Correct) -> bool:
     """Whether a correction leaves the positive as it is at every step, and nothing is added to it."""
-    return not this.of(stages.Add) and all(stage.idle(stage.value(this, step)) for step in this.steps)
+    return not run.of(stages.Add) and all(stage.idle(run.value(stage, step)) for step in run.steps)
 
 
-def warn_without_negative(this: run.Run) -> None:
-    for stage in this.of(stages.Weight) + this.of(stages.Skip) + this.of(stages.Reuse) + contrasting(this):
-        this.say(
-            f"{stage.node} has no effect under the {this.guider.name}, which makes no negative pass; use a CFG Guider "
-            f"or KSampler.",
+def warn_without_negative(run: Run) -> None:
+    for stage in run.of(stages.Weight) + run.of(stages.Skip) + run.of(stages.Reuse) + contrasting(run):
+        run.say(
+            f"{stage.node} has no effect under the {run.guider_kind.name}, which makes no negative pass; use a CFG "
+            f"Guider or KSampler.",
             logging.WARNING,
         )
 
 
-def introduce_conditions(this: run.Run) -> None:
-    for stage in this.of(stages.Condition) + this.of(stages.Attention):
-        steps = sum(stage.counts(this, step, 1.0) and has_say(this, stage, step) for step in this.steps)
+def introduce_conditions(run: Run) -> None:
+    for stage in run.of(stages.Condition) + run.of(stages.Attention):
+        steps = sum(run.counts(stage, step, 1.0) and has_say(run, stage, step) for step in run.steps)
         if steps:
-            this.say(f"{stage} ({steps} of {len(this.steps)} steps).")
+            run.say(f"{stage} ({steps} of {len(run.steps)} steps).")
 
 
-def has_say(this: run.Run, stage: stages.Stage, step: run.Step) -> bool:
+def has_say(run: Run, stage: stages.Stage, step: Step) -> bool:
     """Whether a stage has its say at a step that makes a pair, or there is none."""
-    return getattr(stage, "beside_pair", True) or not this.makes_pair(step)
+    return getattr(stage, "beside_pair", True) or not run.makes_pair(step)
 
 
-def introduce_pair(guider, this: run.Run) -> None:
+def introduce_pair(guider, run: Run) -> None:
     """Say at how many steps it is made, and what other nodes are shown of it."""
     made = [
-        this.makes_pair(step) and wants_both(guider, this, scale)
-        for step, scale in zip(this.steps, this.scales(this.usual), strict=True)
+        run.makes_pair(step) and wants_both(guider, run, scale)
+        for step, scale in zip(run.steps, run.scales(run.usual), strict=True)
     ]
-    this.say(f"{this.pair}; {sum(made)} of {len(made)} steps make two passes.")
+    run.say(f"{run.pair}; {sum(made)} of {len(made)} steps make two passes.")
     others = functions_of_others(guider.model_options, "sampler_post_cfg_function")
     if others and any(made):
         names = ", ".join(map(name, others))
-        this.say(
-            f"{this.pair.node}: passes that functions of other nodes ({names}) make are at guidance 1, beside which "
+        run.say(
+            f"{run.pair.node}: passes that functions of other nodes ({names}) make are at guidance 1, beside which "
             f"D_c is an estimate unless low is 1."
         )
 
 
-def wants_both(guider, this: run.Run, scale: float) -> bool:
+def wants_both(guider, run: Run, scale: float) -> bool:
     """Whether a step at this scale needs both predictions of its pair."""
-    return this.is_cfgpp or guiders.wants_negative_pass(guider, this.guider, scale, guider.model_options)
+    return run.sampler.is_cfgpp or guiders.wants_negative_pass(guider, run.guider_kind, scale, guider.model_options)
 
 
-def introduce_weight(this: run.Run, scales: list[float]) -> None:
-    for stage in this.of(stages.Weight)[-1:]:
-        overruled = overrules(this) if any(scale not in (1.0, this.usual) for scale in scales) else []
+def introduce_weight(run: Run, scales: list[float]) -> None:
+    for stage in run.of(stages.Weight)[-1:]:
+        overruled = overrules(run) if any(scale not in (1.0, run.usual) for scale in scales) else []
         for rule in overruled:
-            this.say(
+            run.say(
                 f"{rule.node} replaces the weight that {stage.node} sets, wherever it is not 1, by its "
                 f"{rule.own_weight}; set its weight to sampler cfg or bypass {stage.node}.",
                 logging.WARNING,
             )
-        if not overruled and any(scale != this.usual for scale in scales):
-            replaced = f"that of {this.pair.node}" if this.pair else f"the sampler's {this.usual:g}"
-            this.say(
+        if not overruled and any(scale != run.usual for scale in scales):
+            replaced = f"that of {run.pair.node}" if run.pair else f"the sampler's {run.usual:g}"
+            run.say(
                 f"{stage.node} sets the weight to {min(scales):g} to {max(scales):g} over {len(scales)} steps, in "
                 f"place of {replaced}."
             )
-        if this.guider.steered:
-            this.say(f"Under the {this.guider.name}, {stage.node} steers {this.guider.steered}.")
+        if run.guider_kind.steered:
+            run.say(f"Under the {run.guider_kind.name}, {stage.node} steers {run.guider_kind.steered}.")
 
 
-def overrules(this: run.Run) -> list[stages.Combine]:
+def overrules(run: Run) -> list[stages.Combine]:
     """The combine rules beside which nothing but its being 1 matters of the weight of a step."""
     return [
         rule
-        for rule in this.of(stages.Combine)
-        if rule.own_weight and rule.strength == 1.0 and this.ever_counts(rule, this.usual)
+        for rule in run.of(stages.Combine)
+        if rule.own_weight and rule.strength == 1.0 and run.ever_counts(rule, run.usual)
     ]
 
 
-def would_skip(this: run.Run) -> list[stages.Skip]:
+def would_skip(run: Run) -> list[stages.Skip]:
     """The stages that leave the negative pass out at some step where one is made, at a weight other than 1."""
-    return [stage for stage in this.of(stages.Skip) if any(stage.counts(this, step, math.inf) for step in this.steps)]
+    return [stage for stage in run.of(stages.Skip) if any(run.counts(stage, step, math.inf) for step in run.steps)]
 
 
-def warn_at_weight_1(guider, this: run.Run, scales: list[float]) -> None:
+def warn_at_weight_1(guider, run: Run, scales: list[float]) -> None:
     if all(scale == 1.0 for scale in scales):
-        made = wants_both(guider, this, 1.0)
+        made = wants_both(guider, run, 1.0)
         why = "where the positive is all that counts" if made else "where no negative pass is made"
-        for stage in would_skip(this) + (weighing(this) if made else this.of(stages.Reuse) + contrasting(this)):
-            this.say(f"{stage.node} has no effect at weight 1, {why}; {raise_weight(this)}.", logging.WARNING)
-    reached = 1.0 in scales or any(this.ever_counts(stage, this.usual) for stage in this.of(stages.Skip))
-    if reached and not this.guider.corrects:
-        for stage in this.of(stages.Add) + this.of(stages.Correct):
-            this.say(
-                f"{stage.node} has no effect at weight 1 under the {this.guider.name}, which skips it there; keep the "
-                f"weight away from 1.",
+        for stage in would_skip(run) + (weighing(run) if made else run.of(stages.Reuse) + contrasting(run)):
+            run.say(f"{stage.node} has no effect at weight 1, {why}; {raise_weight(run)}.", logging.WARNING)
+    reached = 1.0 in scales or any(run.ever_counts(stage, run.usual) for stage in run.of(stages.Skip))
+    if reached and not run.guider_kind.corrects:
+        for stage in run.of(stages.Add) + run.of(stages.Correct):
+            run.say(
+                f"{stage.node} has no effect at weight 1 under the {run.guider_kind.name}, which skips it there; keep "
+                f"the weight away from 1.",
                 logging.WARNING,
             )
 
 
-def warn_where_faint(this: run.Run, scales: list[float]) -> None:
+def warn_where_faint(run: Run, scales: list[float]) -> None:
     """Name the rules for which no weight of the run is large enough."""
     if all(scale == 1.0 for scale in scales):
         return
-    rules = [rule for rule in this.of(stages.Combine) if is_faint(this, rule, scales)]
-    if len(rules) == len(this.of(stages.Combine)) and not (this.of(stages.Negative) or this.of(stages.Add)):
-        rules += [stage for stage in this.of(stages.Correct) if is_faint(this, stage, scales)]
+    rules = [rule for rule in run.of(stages.Combine) if is_faint(run, rule, scales)]
+    if len(rules) == len(run.of(stages.Combine)) and not (run.of(stages.Negative) or run.of(stages.Add)):
+        rules += [stage for stage in run.of(stages.Correct) if is_faint(run, stage, scales)]
     for rule in rules:
-        this.say(f"{rule.node} has {rule.fainter}; {raise_weight(this)}, or bypass the node.", logging.WARNING)
+        run.say(f"{rule.node} has {rule.fainter}; {raise_weight(run)}, or bypass the node.", logging.WARNING)
 
 
-def is_faint(this: run.Run, stage: stages.Blended, scales: list[float]) -> bool:
+def is_faint(run: Run, stage: stages.Blended, scales: list[float]) -> bool:
     """Whether a stage is faint at every step, and would not be switched off at another weight."""
-    on = any(stage.counts(this, step, math.inf) for step in this.steps)
-    steps = zip(this.steps, scales, strict=True)
-    return on and all(stage.faint(scale, stage.value(this, step)) for step, scale in steps)
+    on = any(run.counts(stage, step, math.inf) for step in run.steps)
+    steps = zip(run.steps, scales, strict=True)
+    return on and all(stage.faint(scale, run.value(stage, step)) for step, scale in steps)
 
 
-def raise_weight(this: run.Run) -> str:
+def raise_weight(run: Run) -> str:
     """What gives a run a larger weight, in a user's words."""
-    if this.is_cfgpp:
-        return f"{this.sampler_name} takes lambda for the weight, so use a sampler that is not CFG++"
-    if setting := this.of(stages.Weight)[-1:] or [this.pair] * bool(this.pair):
-        wider = " or widen its window" if setting[0] is this.pair else ""
+    if run.sampler.is_cfgpp:
+        return f"{run.sampler.name} takes lambda for the weight, so use a sampler that is not CFG++"
+    if setting := run.of(stages.Weight)[-1:] or [run.pair] * bool(run.pair):
+        wider = " or widen its window" if setting[0] is run.pair else ""
         return f"raise {getattr(setting[0], 'unit', '') or setting[0].input} of {setting[0].node}{wider}"
-    return "raise lam_max of the sampler" if this.sets_weight else "raise the sampler's cfg"
+    return "raise lam_max of the sampler" if run.sampler.sets_weight else "raise the sampler's cfg"
 
 
-def name_foreign(model_options: dict, this: run.Run) -> None:
+def name_foreign(model_options: dict, run: Run) -> None:
     """Name what a combine rule takes the place of, and what it keeps."""
-    for stage in this.of(stages.Combine):
-        if not this.ever_counts(stage, this.usual):
+    for stage in run.of(stages.Combine):
+        if not run.ever_counts(stage, run.usual):
             continue
         if "sampler_cfg_function" in model_options:
-            this.say(f"{stage.node} replaces the cfg function {name(model_options['sampler_cfg_function'])}.")
+            run.say(f"{stage.node} replaces the cfg function {name(model_options['sampler_cfg_function'])}.")
         earlier = earlier_post_functions(model_options)
         if earlier:
             names = ", ".join(name(function) for function in earlier)
             fate = "replaces" if "sampler_cfg_function" in model_options else "keeps the difference made by"
-            this.say(f"{stage.node} {fate} the earlier post-CFG function {names}.")
+            run.say(f"{stage.node} {fate} the earlier post-CFG function {names}.")
 
 
-def report_non_finite(this: run.Run) -> None:
+def report_non_finite(run: Run) -> None:
     """Warn once, after the run, of steps whose predictions were not finite: one read of the device for all steps."""
-    if not this.non_finite:
+    if not run.account.non_finite:
         return
-    sigmas, flags = zip(*this.non_finite, strict=True)
+    sigmas, flags = zip(*run.account.non_finite, strict=True)
     bad = torch.stack(flags).tolist()
-    steps = [run.find_step(this.sigmas, s).index for s, b in zip(torch.stack(sigmas).tolist(), bad, strict=True) if b]
+    steps = [find_step(run.sigmas, s).index for s, b in zip(torch.stack(sigmas).tolist(), bad, strict=True) if b]
     if steps:
-        this.say(
-            f"Azimuth: the model's prediction holds NaN or infinity at step {steps[0] + 1} of {len(this.sigmas) - 1}; "
+        run.say(
+            f"Azimuth: the model's prediction holds NaN or infinity at step {steps[0] + 1} of {len(run.sigmas) - 1}; "
             f"it was passed on as it came, so check the model's precision or lower the guidance weight.",
             logging.WARNING,
         )
 
 
-def report_skipped(this: run.Run) -> None:
-    for stage in this.of(stages.Skip) + this.of(stages.Reuse):
-        if this.due[stage]:
-            this.say(f"{stage.node} skipped {this.left_out[stage]} of {this.due[stage]} negative passes.")
+def report_skipped(run: Run) -> None:
+    for stage in run.of(stages.Skip) + run.of(stages.Reuse):
+        if run.account.due[stage]:
+            run.say(f"{stage.node} skipped {run.account.left_out[stage]} of {run.account.due[stage]} negative passes.")
 
 
-def name_other_weight(this: run.Run, before: float, scale: float) -> None:
+def name_other_weight(run: Run, before: float, scale: float) -> None:
     """Say what becomes of a weight that another node, wired before ours, gave this step (the host's CFG Override)."""
-    if before != this.before and not this.sets_weight:
-        this.say_weight_of_another_node(this.of(stages.Weight)[-1:] if scale != before else [])
+    if before != run.before and not run.sampler.sets_weight:
+        run.say_weight_of_another_node(run.of(stages.Weight)[-1:] if scale != before else [])

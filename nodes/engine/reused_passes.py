@@ -49,21 +49,21 @@ class Passes:
             return calculate(batch)
         memory = self.run.memory(self.stage, 0)
         made = [cond if i == at or cond is self.weakened else None for i, cond in enumerate(batch)]
-        self.run.reusing = self.serves(memory.value, others.values())
-        self.run.count(self.stage, len(others), sum(made[i] is None for i in others) * self.run.reusing)
-        if self.run.reusing:
+        self.run.call.reusing = self.serves(memory.value, others.values())
+        self.run.account.count(self.stage, len(others), sum(made[i] is None for i in others) * self.run.call.reusing)
+        if self.run.call.reusing:
             out = calculate(made)
-            self.run.weakened = next((out[i] for i in others if made[i] is not None), None)
+            self.run.call.weakened = next((out[i] for i in others if made[i] is not None), None)
             return self.reused(out, at, others, memory.value, sigma)
         out = calculate(batch)
-        memory.keep(Held(self.run.step.index, sigma.clone(), {of: out[at] - out[i] for i, of in others.items()}))
+        memory.keep(Held(self.run.call.step.index, sigma.clone(), {of: out[at] - out[i] for i, of in others.items()}))
         return out
 
     def serves(self, held: Held | None, names) -> bool:
         """Whether what is held is of an earlier step that is recent enough, and of all that this one needs."""
         if held is None or not all(of in held.differences for of in names):
             return False
-        return 0 < self.run.step.index - held.step < self.stage.value(self.run, self.run.step)
+        return 0 < self.run.call.step.index - held.step < self.run.value(self.stage, self.run.call.step)
 
     def reused(self, out: list[Tensor], at: int, others: dict, held: Held, sigma: Tensor) -> list[Tensor]:
         levels = {"sigma": sigma, "sigma_last": held.sigma, "kind": self.run.kind}
@@ -73,7 +73,7 @@ class Passes:
 
 def of_step(guider, run: Run, model_options: dict) -> Passes | None:
     """What leaves passes out at this step; None, and a sentence in the log, where somebody wants to see all of them."""
-    stage = next((s for s in run.of(Reuse) if s.counts(run, run.step, 1.0)), None)
+    stage = next((s for s in run.of(Reuse) if run.counts(s, run.call.step, 1.0)), None)
     if stage is None:
         return None
     onlooker = onlooker_of_passes(guider, run, model_options)
@@ -83,7 +83,7 @@ def of_step(guider, run: Run, model_options: dict) -> Passes | None:
             logging.WARNING,
         )
         return None
-    weakened = guider.conds.get(run.guider.contrasted) if run.counting(Add, run.step, 1.0) else None
+    weakened = guider.conds.get(run.guider_kind.contrasted) if run.counting(Add, 1.0) else None
     return Passes(run, stage, guider.conds["positive"], weakened, network_predicts(guider.model_patcher))
 
 
@@ -119,5 +119,5 @@ def onlooker_of_passes(guider, run: Run, model_options: dict) -> str:
         return f"{guided.name(model_options['sampler_calc_cond_batch_function'])} of another node"
     if guider.model_options.get("disable_cfg1_optimization", False):
         return "a node that asks for the negative even at cfg 1"
-    counting = run.counting(Add, run.step, 1.0)
+    counting = run.counting(Add, 1.0)
     return next((stage.node for stage in counting if hasattr(run.terms[stage], "watch")), "")

@@ -12,8 +12,9 @@ from typing import NamedTuple
 import comfy.model_patcher
 from torch import Tensor
 
-from . import branches, guiders, pipeline, run
+from . import branches, guiders, pipeline
 from .guided import baseline_of
+from .run import run_in
 
 logger = logging.getLogger(__name__)
 
@@ -75,8 +76,8 @@ class Predictor:
     @property
     def weight(self) -> str | None:
         """The attribute of the guider that is its weight; None where it contrasts nothing."""
-        this = self.guider.model_options.get(run.OPTION)
-        return (this.guider if this else guiders.kind_of(self.guider)).weight
+        run = run_in(self.guider.model_options)
+        return (run.guider_kind if run else guiders.kind_of(self.guider)).weight
 
     @property
     def guider_name(self) -> str:
@@ -103,8 +104,8 @@ class Predictor:
 
     def positive(self, x: Tensor, sigma: float) -> Tensor:
         """What the positive alone predicts, whatever weight a node sets for the step."""
-        this = self.guider.model_options.get(run.OPTION)
-        with held(this, "positive_alone" if this else None, True):
+        run = run_in(self.guider.model_options)
+        with held(run, "positive_alone" if run else None, True):
             return self.at(1.0, x, sigma).cond
 
     def _inpainted(self, prediction: Tensor, sigma: Tensor) -> Tensor:

@@ -26,15 +26,15 @@ class SecondModel:
         self.conds = None
         self.options = None
 
-    def begin(self, guider, this: Run, noise, latent_image, denoise_mask, seed) -> None:
+    def begin(self, guider, run: Run, noise, latent_image, denoise_mask, seed) -> None:
         self.options = comfy.model_patcher.create_model_options_clone(self.model.model_options)
         comfy.sampler_helpers.prepare_model_patcher(self.model, {}, self.options)
         comfy.samplers.cast_to_load_options(self.options, device=noise.device, dtype=self.model.model_dtype())
         if not self.shared:
             self.model.pre_run()
-            self.process(guider, this, noise, latent_image, denoise_mask, seed)
+            self.process(guider, run, noise, latent_image, denoise_mask, seed)
 
-    def process(self, guider, this: Run, noise, latent_image, denoise_mask, seed) -> None:
+    def process(self, guider, run: Run, noise, latent_image, denoise_mask, seed) -> None:
         """Process the guider's conditionings for this model, as the host does for the first; keep the positive."""
         # LoRA hooks are patches of the first model's weights.
         own = {key: [without_hooks(cond) for cond in conds] for key, conds in guider.original_conds.items()}
@@ -46,9 +46,9 @@ class SecondModel:
             latent_image,
             denoise_mask,
             seed,
-            latent_shapes=this.latent_shapes,
+            latent_shapes=run.latent_shapes,
         )
-        self.conds = processed[this.guider.contrasted or "positive"]
+        self.conds = processed[run.guider_kind.contrasted or "positive"]
         for conds in guider.conds.values():  # ControlNets are shared, and made ready for one model at a time
             comfy.samplers.pre_run_control(guider.inner_model, conds)
 
@@ -60,7 +60,7 @@ class SecondModel:
             self.model.cleanup()
         self.conds = self.options = None
 
-    def __call__(self, args: dict, this: Run, moment: Moment) -> Moment:
+    def __call__(self, args: dict, run: Run, moment: Moment) -> Moment:
         of_run = args["model_options"]
         sigmas = of_run["transformer_options"]["sample_sigmas"]
         options = {
@@ -68,13 +68,13 @@ class SecondModel:
             "transformer_options": {**self.options["transformer_options"], "sample_sigmas": sigmas},
             "context_handler": weak.real_handler(of_run),
         }
-        conds = [args["cond"] if self.shared else self.conds_of_step(this, args["cond"])]
+        conds = [args["cond"] if self.shared else self.conds_of_step(run, args["cond"])]
         inner, x, sigma = self.model.model, args["input"], args["sigma"]
         return dataclasses.replace(moment, other=comfy.samplers.calc_cond_batch(inner, conds, x, sigma, options)[0])
 
-    def conds_of_step(self, this: Run, positive: list[dict]) -> list[dict]:
+    def conds_of_step(self, run: Run, positive: list[dict]) -> list[dict]:
         """The positive as this step's condition stages make it, with the guidance embedding of the first model's."""
-        conds = conditioning.changed(this, this.guider.contrasted or "positive", self.conds)
+        conds = conditioning.changed(run, run.guider_kind.contrasted or "positive", self.conds)
         return [conditioning.heard_as(own, other) for own, other in zip(conds, positive, strict=True)]
 
 
@@ -108,17 +108,17 @@ def alike(one, other) -> bool:
     return one is other or (isinstance(one, (int, float, str)) and one == other)
 
 
-def to_load(this: Run) -> dict[str, list]:
+def to_load(run: Run) -> dict[str, list]:
     """A conditioning that has the host load the second models with the first."""
-    models = [second.model for second in this.seconds if not second.shared]
+    models = [second.model for second in run.seconds if not second.shared]
     return {"azimuth_second": [{"additional_models": models}]} if models else {}
 
 
-def begin(guider, this: Run, noise, latent_image, denoise_mask, seed) -> None:
-    for second in this.seconds:
-        second.begin(guider, this, noise, latent_image, denoise_mask, seed)
+def begin(guider, run: Run, noise, latent_image, denoise_mask, seed) -> None:
+    for second in run.seconds:
+        second.begin(guider, run, noise, latent_image, denoise_mask, seed)
 
 
-def end(this: Run) -> None:
-    for second in this.seconds:
+def end(run: Run) -> None:
+    for second in run.seconds:
         second.end()

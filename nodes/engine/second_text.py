@@ -63,21 +63,21 @@ class SecondText:
 # ---- the run
 
 
-def open_texts(this: Run) -> None:
-    for stage in this.of(Attention):
+def open_texts(run: Run) -> None:
+    for stage in run.of(Attention):
         conds = comfy.sampler_helpers.convert_cond(stage.conditioning)
         timed = any(key.endswith("_percent") for cond in conds for key in cond)
         if (len(conds) > 1 and not timed) or any(key in cond for cond in conds for key in APART):
-            this.say(
+            run.say(
                 f"{stage.node} reads one text of its negative; further texts, areas, masks, ControlNets and LoRA hooks "
                 f"on it count for nothing."
             )
-        this.texts[stage] = Text([{k: v for k, v in cond.items() if k not in APART} for cond in conds])
+        run.texts[stage] = Text([{k: v for k, v in cond.items() if k not in APART} for cond in conds])
 
 
-def process_texts(guider, this: Run, noise, latent_image, denoise_mask, seed) -> None:
+def process_texts(guider, run: Run, noise, latent_image, denoise_mask, seed) -> None:
     """Process the texts as the host does its negative, for the model of the positive."""
-    for text in this.texts.values():
+    for text in run.texts.values():
         text.conds = comfy.samplers.process_conds(
             guider.inner_model,
             noise,
@@ -86,14 +86,14 @@ def process_texts(guider, this: Run, noise, latent_image, denoise_mask, seed) ->
             latent_image,
             denoise_mask,
             seed,
-            latent_shapes=this.latent_shapes,
+            latent_shapes=run.latent_shapes,
         )["negative"]
 
 
-def report_unmet(this: Run) -> None:
+def report_unmet(run: Run) -> None:
     """Warn, after the run, of a text that no attention met."""
-    for stage in this.offered - this.met:
-        this.say(
+    for stage in run.account.offered - run.account.met:
+        run.say(
             f"{stage.node} has no effect: no attention of the model was reached; bypass nodes that replace the model's "
             f"attention or make its predictions themselves.",
             logging.WARNING,
@@ -103,29 +103,29 @@ def report_unmet(this: Run) -> None:
 # ---- the step
 
 
-def with_text(guider, this: Run, model_options: dict) -> dict:
+def with_text(guider, run: Run, model_options: dict) -> dict:
     """The options of a step's passes, with the second text that counts there."""
-    for stage in this.counting(Attention, this.step, 1.0):
-        conds = conditioning.changed(this, PLACE, this.texts[stage].conds)
-        cond = next((c for c in conds if branches.in_time([c], this.step.called_at)), None)
+    for stage in run.counting(Attention, 1.0):
+        conds = conditioning.changed(run, PLACE, run.texts[stage].conds)
+        cond = next((c for c in conds if branches.in_time([c], run.call.step.called_at)), None)
         if cond is not None:
-            options = {**model_options.get("transformer_options", {}), KEY: of_step(guider, this, stage, cond)}
+            options = {**model_options.get("transformer_options", {}), KEY: of_step(guider, run, stage, cond)}
             return {**model_options, "transformer_options": options}
     return model_options
 
 
-def of_step(guider, this: Run, stage: Attention, cond: dict) -> SecondText:
-    keys = ("positive", "negative") if this.makes_pair(this.step) else ("positive",)
-    value = stage.value(this, this.step)
-    this.offered.add(stage)
+def of_step(guider, run: Run, stage: Attention, cond: dict) -> SecondText:
+    keys = ("positive", "negative") if run.makes_pair() else ("positive",)
+    value = run.value(stage, run.call.step)
+    run.account.offered.add(stage)
 
     def guide(z: Tensor, other: Tensor) -> Tensor:
-        this.met.add(stage)
+        run.account.met.add(stage)
         return stage.rule(z, other, value)
 
     def leave_out(reason: str) -> None:
-        this.met.add(stage)  # said already
-        this.say(f"{stage.node} has no effect: {reason}.", logging.WARNING)
+        run.account.met.add(stage)  # said already
+        run.say(f"{stage.node} has no effect: {reason}.", logging.WARNING)
 
     uuids = frozenset(c["uuid"] for key in keys for c in guider.conds[key])
     return SecondText(cond, uuids, guide, leave_out)

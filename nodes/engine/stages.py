@@ -1,22 +1,20 @@
 """The stages that nodes add to a MODEL: frozen values in `model_options`, sorted by kind when a run starts.
 
 A kind answers one question of a step (which predictions? what weight? which rule? still an image?). Within a kind,
-wiring order counts; between kinds it does not. A stage holds no state: whatever changes over a run lives in `run.Run`.
+wiring order counts; between kinds it does not. A stage holds no state: whatever changes over a run lives in `run.Run`,
+and whatever holds for one model call in `call.Call`. Rules and checks that are given a `run` are given that `Run`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING
 
 import comfy.utils
 from torch import Tensor
 
 from ...guidance import Constant, Memory
-
-if TYPE_CHECKING:
-    from .run import Run, Step
+from .steps import Step
 
 OPTION = "azimuth_stages"
 KEY = "azimuth"  # of our wrappers
@@ -85,9 +83,14 @@ class Window:
 
 @dataclass(frozen=True, eq=False)
 class Stage:
-    """What every stage has: the display name of its node, and its number as a schedule with the input's name.
+    """What every stage has.
 
-    `remembers` is True if its rule keeps something from step to step. `check(run)` says what only a run can know.
+    node      the display name of its node
+    schedule  its number, as a schedule; its value at a step is that schedule's there
+    input     the name of the input that the number comes from
+    window    the part of a run in which it counts
+    remembers its rule keeps something from step to step
+    check     `check(run)` is called when a run opens; it logs, or raises ValueError for, what only a run can know
     """
 
     node: str
@@ -95,18 +98,18 @@ class Stage:
     input: str
     window: Window = Window()
     remembers: bool = False
-    check: Callable[[Run], None] | None = None
+    check: Callable[..., None] | None = None
 
     @property
     def constant(self) -> bool:
         """True if the stage is the same at every step, so that a run need not know which step it is at."""
         return isinstance(self.schedule, Constant) and self.window.always and not self.remembers
 
-    def value(self, run: Run, step: Step) -> float:
-        return run.schedules[self].weight(step.progress, step.sigma)
+    def counts(self, step: Step, scale: float, value: float) -> bool:
+        """Whether the stage, with this value, does anything at a step whose weight is `scale`.
 
-    def counts(self, run: Run, step: Step, scale: float) -> bool:
-        """Whether the stage does anything at a step whose weight is `scale`. A weight shows in the weight itself."""
+        Never for a weight stage: what it does shows in the weight itself.
+        """
         return False
 
 
@@ -121,7 +124,7 @@ class Condition(Stage):
     act on a model with a positive conditioning.
     """
 
-    rule: Callable[[Run, tuple[str, int], dict, float], dict] = None
+    rule: Callable[..., dict] = None
     off: Callable[[Step, float], bool] = lambda step, value: False
     obstacle: Callable[[object, list], str] = lambda model, positive: ""
     steady: bool = True
@@ -132,8 +135,8 @@ class Condition(Stage):
     def constant(self) -> bool:
         return super().constant and self.steady
 
-    def counts(self, run: Run, step: Step, scale: float) -> bool:
-        return step.progress in self.window and not self.off(step, self.value(run, step))
+    def counts(self, step: Step, scale: float, value: float) -> bool:
+        return step.progress in self.window and not self.off(step, value)
 
     def __str__(self) -> str:
         return f"{self.node}: {self.words.format(self.schedule)}{self.window}"
@@ -153,8 +156,8 @@ class Attention(Stage):
     obstacle: Callable[[object, list], str] = lambda model, positive: ""
     words: str = ""
 
-    def counts(self, run: Run, step: Step, scale: float) -> bool:
-        return step.progress in self.window and not self.off(self.value(run, step))
+    def counts(self, step: Step, scale: float, value: float) -> bool:
+        return step.progress in self.window and not self.off(value)
 
     def __str__(self) -> str:
         return f"{self.node}: {self.words.format(self.schedule)}{self.window}"
@@ -178,8 +181,8 @@ class Pair(Stage):
     obstacle: Callable[[object, list], str] = lambda model, positive: ""
     words: str = ""
 
-    def counts(self, run: Run, step: Step, scale: float) -> bool:
-        return run.pair is self and step.progress in self.window
+    def counts(self, step: Step, scale: float, value: float) -> bool:
+        return step.progress in self.window
 
     def __str__(self) -> str:
         return f"{self.node}: {self.words.format(self.schedule)}{self.window}"
@@ -190,7 +193,7 @@ class Weight(Stage):
     """How strongly, this step? `rule(run, step, value, scale)` returns the new scale from the stage's own number and
     the scale before it. A stage with a `unit` of its own cannot share a MODEL with another weight."""
 
-    rule: Callable[[Run, Step, float, float], float] = None
+    rule: Callable[..., float] = None
     unit: str = ""
     outside: str = ""
 
@@ -216,10 +219,10 @@ class Negative(Stage):
     term: Rule | None = None
     mode: str = ""
     beside: str = "uncond"
-    remark: Callable[[Run], None] | None = None
+    remark: Callable[..., None] | None = None
 
-    def counts(self, run: Run, step: Step, scale: float) -> bool:
-        return step.progress in self.window and self.value(run, step) != 0.0
+    def counts(self, step: Step, scale: float, value: float) -> bool:
+        return step.progress in self.window and value != 0.0
 
     def __str__(self) -> str:
         return f"{self.node}: {self.mode}, weight {self.schedule}{self.window}"
@@ -251,8 +254,8 @@ class Blended(Stage):
     faint: Callable[[float, float], bool] = lambda scale, value: False
     fainter: str = ""
 
-    def counts(self, run: Run, step: Step, scale: float) -> bool:
-        return self.strength > 0.0 and step.progress in self.window and not self.off(scale, self.value(run, step))
+    def counts(self, step: Step, scale: float, value: float) -> bool:
+        return self.strength > 0.0 and step.progress in self.window and not self.off(scale, value)
 
     def __str__(self) -> str:
         strength = "" if self.strength == 1.0 else f", strength {self.strength:g}"
@@ -285,8 +288,8 @@ class Reuse(Stage):
     rule: Callable[..., Tensor] = None
     words: str = ""
 
-    def counts(self, run: Run, step: Step, scale: float) -> bool:
-        return self.value(run, step) > 1 and step.progress in self.window
+    def counts(self, step: Step, scale: float, value: float) -> bool:
+        return value > 1 and step.progress in self.window
 
     def __str__(self) -> str:
         return f"{self.node}: {self.words.format(self.schedule)}{self.window}"
@@ -316,12 +319,12 @@ class Add(Stage):
     """
 
     rule: Rule = None
-    open: Callable[[object, Run], Callable[[dict, Run, Moment], Moment]] = None
+    open: Callable[..., Callable[..., Moment]] = None
     off: bool = False
     words: str = ""
 
-    def counts(self, run: Run, step: Step, scale: float) -> bool:
-        return not self.off and step.progress in self.window and self.value(run, step) != 0.0
+    def counts(self, step: Step, scale: float, value: float) -> bool:
+        return not self.off and step.progress in self.window and value != 0.0
 
     def __str__(self) -> str:
         return f"{self.node}: scale {self.schedule}{self.words}{self.window}"

@@ -16,21 +16,21 @@ from . import branches, guiders, stages
 from .run import Run
 
 
-def of_step(guider, this: Run, scale: float, left_out: bool, model_options: dict) -> dict:
+def of_step(guider, run: Run, scale: float, left_out: bool, model_options: dict) -> dict:
     """Set what a step of the pair evaluates, and return the options that this takes.
 
     At weight 1 the pair is cond, which one pass predicts; the first of the two is made alone where the other is
     `left_out` by a stage that wants it no more. To the eyes of adapters all of them are the positive.
     """
-    pair, positive = this.pair, guider.conds["positive"]
+    pair, positive = run.pair, guider.conds["positive"]
     options = branches.showing(model_options, (0, 0))
-    if not guiders.wants_negative_pass(guider, this.guider, scale, model_options):
+    if not guiders.wants_negative_pass(guider, run.guider_kind, scale, model_options):
         alone = pair.first if left_out else pair.cond
         set_conds(guider, made(alone, positive), made(pair.uncond, positive))
         return options
     passes = made(pair.first, positive), made(pair.second, positive)
     set_conds(guider, *passes)
-    functions = [functools.partial(split, this, passes), *options.get("sampler_pre_cfg_function", [])]
+    functions = [functools.partial(split, run, passes), *options.get("sampler_pre_cfg_function", [])]
     return {**options, "sampler_pre_cfg_function": functions, "disable_cfg1_optimization": True}
 
 
@@ -42,23 +42,23 @@ def set_conds(guider, cond: list[dict], uncond: list[dict]) -> None:
     guider.conds = {**guider.conds, "positive": cond, "negative": uncond}
 
 
-def split(this: Run, passes: tuple[list, list], args: dict) -> list:
+def split(run: Run, passes: tuple[list, list], args: dict) -> list:
     """The pre-CFG function. The lists of conditionings, which the step made for itself, become those of the pair."""
     first, second, *others = args["conds_out"]
-    this.first_pass = list(passes[0]), first
-    for conds, make in zip(passes, (this.pair.cond, this.pair.uncond), strict=True):
+    run.call.first_pass = list(passes[0]), first
+    for conds, make in zip(passes, (run.pair.cond, run.pair.uncond), strict=True):
         conds[:] = made(make, conds)
-    return [*this.pair.split(first, second), *others]
+    return [*run.pair.split(first, second), *others]
 
 
-def first_prediction(this: Run, cond: Tensor) -> Tensor:
+def first_prediction(run: Run, cond: Tensor) -> Tensor:
     """What the positive's own pass predicted: the first of the two, or `cond` where there is no pair."""
-    return cond if this.first_pass is None else this.first_pass[1]
+    return cond if run.call.first_pass is None else run.call.first_pass[1]
 
 
-def of_terms(args: dict, this: Run, moment: stages.Moment) -> tuple[dict, stages.Moment]:
+def of_terms(args: dict, run: Run, moment: stages.Moment) -> tuple[dict, stages.Moment]:
     """A call as added terms see it: with a pair, that of its first pass alone, as if the second had not been made."""
-    if this.first_pass is None:
+    if run.call.first_pass is None:
         return args, moment
-    conds, prediction = this.first_pass
+    conds, prediction = run.call.first_pass
     return {**args, "cond": conds}, dataclasses.replace(moment, cond=prediction, uncond=None)

@@ -40,26 +40,26 @@ def pulled(rescale: float, m: Moment) -> Tensor:
 # ---- the run
 
 
-def open_terms(model, this: Run) -> None:
+def open_terms(model, run: Run) -> None:
     """Have every term that counts at some step prepared; those that this MODEL cannot have are left out."""
-    for stage in this.of(Add):
-        if this.ever_counts(stage, this.usual):
+    for stage in run.of(Add):
+        if run.ever_counts(stage, run.usual):
             try:
-                this.terms[stage] = stage.open(model, this)
+                run.terms[stage] = stage.open(model, run)
             except Unfit as reason:
-                leave_out(this, stage, reason)
+                leave_out(run, stage, reason)
 
 
-def leave_out(this: Run, stage: stages.Stage, reason: Unfit) -> None:
-    this.stages = tuple(other for other in this.stages if other is not stage)
-    this.say(f"{stage.node} has no effect: {reason}.", logging.WARNING)
+def leave_out(run: Run, stage: stages.Stage, reason: Unfit) -> None:
+    run.stages = tuple(other for other in run.stages if other is not stage)
+    run.say(f"{stage.node} has no effect: {reason}.", logging.WARNING)
 
 
-def watched(this: Run, scale: float, model_options: dict) -> dict:
+def watched(run: Run, scale: float, model_options: dict) -> dict:
     """The options of a step's first pass, with what the terms that count want to see of it."""
-    for stage in this.counting(Add, this.step, scale):
-        if hasattr(this.terms[stage], "watch"):
-            model_options = this.terms[stage].watch(model_options)
+    for stage in run.counting(Add, scale):
+        if hasattr(run.terms[stage], "watch"):
+            model_options = run.terms[stage].watch(model_options)
     return model_options
 
 
@@ -95,8 +95,8 @@ Pick = Callable[[object, Run], tuple]
 def named(node: str, wanted: tuple | None) -> Pick:
     """The same blocks in every call."""
 
-    def pick(model, this: Run) -> tuple:
-        shape, chosen = blocks.choose(model, wanted, this, node, attention=True)
+    def pick(model, run: Run) -> tuple:
+        shape, chosen = blocks.choose(model, wanted, run, node, attention=True)
         return shape, lambda call: chosen
 
     return pick
@@ -105,31 +105,31 @@ def named(node: str, wanted: tuple | None) -> Pick:
 def with_attention(pick: Pick, change: block_patches.Change):
     """To `open` a term whose weaker model is the model itself with the self-attention of some blocks changed."""
 
-    def open_(model, this: Run) -> Weakened:
-        return functools.partial(attended, *pick(model, this), change, blocks.network(model))
+    def open_(model, run: Run) -> Weakened:
+        return functools.partial(attended, *pick(model, run), change, blocks.network(model))
 
     return open_
 
 
-def attended(shape, chosen_at, change, net, args: dict, this: Run, moment: Moment) -> Moment:
+def attended(shape, chosen_at, change, net, args: dict, run: Run, moment: Moment) -> Moment:
     def patch(options, chosen, reached):
         block_patches.note_sizes(options)
         shape.attend(options, chosen, change, net, reached)
 
-    return patched(patch, chosen_at(this.calls), args, moment)
+    return patched(patch, chosen_at(run.calls), args, moment)
 
 
 def without_blocks(pick: Pick):
     """To `open` a term whose weaker model is the model itself without some blocks."""
 
-    def open_(model, this: Run) -> Weakened:
-        return functools.partial(skipped, *pick(model, this))
+    def open_(model, run: Run) -> Weakened:
+        return functools.partial(skipped, *pick(model, run))
 
     return open_
 
 
-def skipped(shape, chosen_at, args: dict, this: Run, moment: Moment) -> Moment:
-    return patched(shape.skip, chosen_at(this.calls), args, moment)
+def skipped(shape, chosen_at, args: dict, run: Run, moment: Moment) -> Moment:
+    return patched(shape.skip, chosen_at(run.calls), args, moment)
 
 
 def patched(patch: Callable, chosen: list, args: dict, moment: Moment) -> Moment:

@@ -85,7 +85,7 @@ def run_lines(model, cfg: float, sigmas) -> list[str]:
     scales = run.scales(cfg)
     two = functools.partial(guiders.wants_negative_pass, None, guiders.PLAIN, model_options=model.model_options)
     pairs = [two(scale) for scale in scales]
-    terms = [run.counting(stages.Add, step, scale) for step, scale in zip(run.steps, scales, strict=True)]
+    terms = [run.counting(stages.Add, scale, step) for step, scale in zip(run.steps, scales, strict=True)]
     passes = len(pairs) + sum(pairs) + sum(map(len, terms))
     without = len(pairs) * (1 + two(cfg))
     weights = " ".join(f"{scale:.4g}" for scale in scales)

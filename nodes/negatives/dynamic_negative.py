@@ -71,8 +71,8 @@ STOCHASTIC = ("ancestral", "sde", "ddpm", "lcm", "seeds", "sa_solver")
 
 def draws_noise(run) -> bool:
     """Whether a run's sampler adds noise between its steps."""
-    options = run.sampler_options
-    named = any(word in run.sampler_name for word in STOCHASTIC)
+    options = run.sampler.options
+    named = any(word in run.sampler.name for word in STOCHASTIC)
     amount = options.get("eta", 1.0 if named else 0.0)
     return (amount != 0.0 or options.get("s_churn", 0.0) != 0.0) and options.get("s_noise", 1.0) != 0.0
 
@@ -80,7 +80,7 @@ def draws_noise(run) -> bool:
 def say_where_heuristic(run) -> None:
     if not draws_noise(run):
         run.say(
-            f"{NAME}: {run.sampler_name} adds no noise, so the posterior is a heuristic here; prefer euler_ancestral "
+            f"{NAME}: {run.sampler.name} adds no noise, so the posterior is a heuristic here; prefer euler_ancestral "
             f"or ddpm.",
             logging.WARNING,
         )

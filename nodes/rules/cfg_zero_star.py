@@ -7,8 +7,8 @@ from comfy_api.latest import io
 
 from ...guidance import Constant, cfg_zero_star, select_per_sample
 from ..engine import inputs, pipeline
-from ..engine.run import SIGMA_TOLERANCE
 from ..engine.stages import Combine
+from ..engine.steps import SIGMA_TOLERANCE
 from . import CATEGORY
 
 NAME = "CFG-Zero*"
@@ -29,8 +29,8 @@ def combine(zero_steps, m):
 
 def stands_still(run) -> bool:
     """Whether x as the prediction leaves the latent of this sampler where it is."""
-    noisy = any(part in run.sampler_name for part in NOISY) and run.sampler_options.get("eta", 1.0) != 0.0
-    return not (noisy or run.is_cfgpp or run.sampler_options.get("s_churn", 0.0))
+    noisy = any(part in run.sampler.name for part in NOISY) and run.sampler.options.get("eta", 1.0) != 0.0
+    return not (noisy or run.sampler.is_cfgpp or run.sampler.options.get("s_churn", 0.0))
 
 
 def say_where_zero_init_fails(run) -> None:
@@ -41,7 +41,7 @@ def say_where_zero_init_fails(run) -> None:
         )
     elif not stands_still(run):
         run.say(
-            f"{NAME}: zero_init_steps leaves too much noise with {run.sampler_name}; set it to 0, or choose a sampler "
+            f"{NAME}: zero_init_steps leaves too much noise with {run.sampler.name}; set it to 0, or choose a sampler "
             f"that adds no noise, such as euler.",
             logging.WARNING,
         )

@@ -16,26 +16,26 @@ EXACT = ("euler", "euler_ancestral")
 
 
 def is_exact(run) -> bool:
-    return run.sampler_name in EXACT and not run.sampler_options.get("s_churn", 0.0)
+    return run.sampler.name in EXACT and not run.sampler.options.get("s_churn", 0.0)
 
 
 def step_weight(limit, run, step, lam, scale):
     """The CFG weight that makes this step a CFG++ step; lambda itself for samplers that are CFG++ already."""
-    if run.is_cfgpp:
+    if run.sampler.is_cfgpp:
         return lam
     sigma_next = step.sigma_next
-    if run.sampler_name == "euler_ancestral":
-        eta = run.sampler_options.get("eta", 1.0)
+    if run.sampler.name == "euler_ancestral":
+        eta = run.sampler.options.get("eta", 1.0)
         sigma_next = ancestral_sigma_down(step.sigma, sigma_next, eta=eta, kind=run.kind)
     return cfgpp_scale(lam, step.sigma, sigma_next, kind=run.kind, limit=limit)
 
 
 def say_where_not_exact(run) -> None:
-    if run.is_cfgpp:
-        run.say(f"{NAME}: {run.sampler_name} is a CFG++ sampler already; its cfg is set to lambda.")
+    if run.sampler.is_cfgpp:
+        run.say(f"{NAME}: {run.sampler.name} is a CFG++ sampler already; its cfg is set to lambda.")
     elif not is_exact(run):
         run.say(
-            f"{NAME} is exact with euler, ddim and euler_ancestral only; with {run.sampler_name} it is an "
+            f"{NAME} is exact with euler, ddim and euler_ancestral only; with {run.sampler.name} it is an "
             "approximation, so prefer one of those samplers.",
             logging.WARNING,
         )

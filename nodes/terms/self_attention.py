@@ -36,9 +36,9 @@ class Watcher:
         if self.found is not None:
             self.found.append(attention)
 
-    def __call__(self, args, this, moment):
+    def __call__(self, args, run, moment):
         found, self.found = self.found, None  # not to see the passes that follow
-        base = base_of(args, this, moment)
+        base = base_of(args, run, moment)
         denoised = moment.cond if base == "cond" else moment.uncond
         attention, rows = seen(found, args[base], moment.x)
         queries, keys = (attention.by_head(t)[rows] for t in (attention.queries, attention.keys))
@@ -49,9 +49,9 @@ class Watcher:
         return dataclasses.replace(moment, cond=blurred, other=other)
 
 
-def base_of(args, this, moment) -> str:
+def base_of(args, run, moment) -> str:
     """What is degraded: the paper's unconditional prediction, or the positive's where this model makes no other."""
-    if moment.uncond is None or not this.guider.one_model:
+    if moment.uncond is None or not run.guider_kind.one_model:
         return "cond"
     return guided.baseline_of(args)
 
@@ -73,11 +73,11 @@ def seen(found, conds, x):
     )
 
 
-def opened(sigma, model, this):
-    frames = [shape[2] if len(shape) == 5 else 1 for shape in this.latent_shapes]
-    if frames != [1] or len(this.latent_shapes[0]) < 4:
+def opened(sigma, model, run):
+    frames = [shape[2] if len(shape) == 5 else 1 for shape in run.latent_shapes]
+    if frames != [1] or len(run.latent_shapes[0]) < 4:
         raise Unfit("it works on single pictures, and the latent is none; choose another term")
-    shape, chosen = blocks.choose(model, None, this, NAME, attention=True)
+    shape, chosen = blocks.choose(model, None, run, NAME, attention=True)
     return Watcher(sigma, shape, chosen, blocks.network(model))
 
 

@@ -4,8 +4,8 @@ import comfy.samplers
 import pytest
 import torch
 from azimuth import guidance
-from azimuth.nodes.engine import run as azimuth_run
 from azimuth.nodes.engine import stages
+from azimuth.nodes.engine.run import RUN
 from azimuth.nodes.samplers.rectified_cfgpp import RectifiedCFGPP
 from features import need
 from methods import BY_NAME, METHODS
@@ -124,8 +124,7 @@ def test_a_term_of_another_node_compares_with_a_pass_that_is_made_at_guidance_1(
 def test_nothing_of_a_pair_is_kept_after_its_call():
     seen = []
     run(watch(paired(), seen), steps=2)
-    this = seen[0]["model_options"][azimuth_run.OPTION]
-    assert this.first_pass is None
+    assert seen[0]["model_options"][RUN].call.first_pass is None
 
 
 # ---- weight 1

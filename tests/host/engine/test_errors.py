@@ -18,7 +18,7 @@ from azimuth.nodes.corrections import (
     temporal_score_rescaling,
 )
 from azimuth.nodes.engine import pipeline, stages
-from azimuth.nodes.engine.run import OPTION
+from azimuth.nodes.engine.run import RUN
 from azimuth.nodes.look import report
 from azimuth.nodes.negatives import contrastive, dynamic_negative, negative_guidance, safe_latent
 from azimuth.nodes.rules import angle_domain, apg, beta_cfg, dynamic_thresholding, ratio_aware, smc
@@ -222,7 +222,7 @@ def test_a_schedule_that_does_not_fit_the_run_is_refused_before_the_first_pass(m
         guider.sample(x, torch.zeros_like(x), sampler, sigmas_of(model(), 6), disable_pbar=True)
     assert where in str(error.value)
     assert counted == []
-    assert guider.cfg == 5.0 and OPTION not in guider.model_options
+    assert guider.cfg == 5.0 and RUN not in guider.model_options
     assert bad.model_options == options
     assert torch.equal(sample(model()), sample(BY_NAME["scheduled_cfg"].on(model(), scale=5.0)))
 
@@ -246,7 +246,7 @@ def test_an_error_in_the_model_leaves_the_guider_as_it_was():
             guider.sample(x, torch.zeros_like(x), sampler, sigmas_of(model(), 3), disable_pbar=True)
         assert guider.cfg == 5.0
         assert torch.equal(guider.conds["negative"][0]["cross_attn"].cpu(), text(2)[0][0])
-        assert OPTION not in guider.model_options
+        assert RUN not in guider.model_options
 
 
 def test_an_error_while_the_model_is_loaded_leaves_the_guider_as_it_was():
@@ -258,7 +258,7 @@ def test_an_error_while_the_model_is_loaded_leaves_the_guider_as_it_was():
     guider = guider_of(patched)
     with pytest.raises(RuntimeError, match="no memory to load"):
         sample(patched, guider=guider)
-    assert guider.cfg == 5.0 and OPTION not in guider.model_options
+    assert guider.cfg == 5.0 and RUN not in guider.model_options
 
 
 # ---- predictions that are not finite

@@ -9,6 +9,7 @@ import pytest
 import torch
 from architectures import audio, dit, packed, video
 from azimuth import guidance
+from azimuth.nodes.engine.run import RUN
 from azimuth.nodes.engine.stages import Moment
 from methods import BY_NAME, METHODS, stack
 from tiny import (
@@ -126,17 +127,23 @@ def test_every_method_runs_on_packed_latents(name):
 )
 def test_a_picture_is_guided_as_if_it_had_no_sound(name):
     """Each part of what every step ends with is the rule on that part alone."""
-    method, seen = BY_NAME[name], []
-    patched = method.on(architecture(packed), **FURTHER if "negative" in method.acting else {})
-    sample_pair(watch(patched, seen), steps=1)
-    args = seen[0]
+    method, seen, calls = BY_NAME[name], [], []
+
+    def keep_call(args):
+        calls.append(args["model_options"][RUN].call)
+        return args["denoised"]
+
+    patched = watch(method.on(architecture(packed), **FURTHER if "negative" in method.acting else {}), seen)
+    patched.set_model_sampler_post_cfg_function(keep_call)
+    sample_pair(patched, steps=1)
+    (args,), (call,) = seen, calls
     shapes = [part.shape for part in pair().unbind()]
-    this = args["model_options"]["azimuth_run"]
-    stage = this.stages[0]
+    run = args["model_options"][RUN]
+    stage = run.stages[0]
     split = functools.partial(comfy.utils.unpack_latents, latent_shapes=shapes)
     cond, uncond, denoised = split(args["cond_denoised"]), split(args["uncond_denoised"]), split(args["denoised"])
-    further = split(this.predictions[0].cpu()) if this.predictions else [None, None]
-    moment = functools.partial(Moment, x=None, sigma=args["sigma"], kind=this.kind, sigmas=this.sigmas, scale=W)
+    further = split(call.predictions[0].cpu()) if call.predictions else [None, None]
+    moment = functools.partial(Moment, x=None, sigma=args["sigma"], kind=run.kind, sigmas=run.sigmas, scale=W)
     for c, u, n, result in zip(cond, uncond, further, denoised, strict=True):
         plain = u + W * (c - u)
         if name == "imagen":
@@ -146,7 +153,7 @@ def test_a_picture_is_guided_as_if_it_had_no_sound(name):
         elif name == "partial":
             expected = c + (W - 1) * (c - (0.5 * u + 0.5 * n))
         else:
-            ours = stage.rule(moment(c, u, value=stage.value(this, this.step)))
+            ours = stage.rule(moment(c, u, value=run.value(stage, call.step)))
             expected = torch.lerp(plain, ours, stage.strength)
         assert distance(result, expected) < EXACT
 

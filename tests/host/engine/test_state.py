@@ -6,7 +6,7 @@ import comfy.samplers
 import pytest
 import torch
 from azimuth import guidance
-from azimuth.nodes.engine import run, stages
+from azimuth.nodes.engine import run, stages, steps
 from methods import BY_NAME, METHODS, stack
 from tiny import guider_of, model, noise, sample, scales, sigmas_of, text, watch
 
@@ -197,7 +197,7 @@ def test_an_interrupted_guider_is_as_it_was():
     assert set(guider.conds) == {"positive", "negative"}
     assert torch.equal(guider.conds["negative"][0]["cross_attn"], text(2)[0][0])
     assert guider.model_options is patched.model_options
-    assert run.OPTION not in patched.model_options
+    assert run.RUN not in patched.model_options
     latent = guider.sample(
         noise(),
         torch.zeros_like(noise()),
@@ -294,6 +294,6 @@ def test_a_run_without_steps_is_left_to_the_host():
     ],
 )
 def test_the_step_of_a_sigma(sigmas, called_at, index):
-    step = run.find_step(sigmas, called_at)
+    step = steps.find_step(sigmas, called_at)
     assert (step.index, step.sigma, step.sigma_next) == (index, sigmas[index], sigmas[index + 1])
     assert step.progress == (index / (len(sigmas) - 2) if len(sigmas) > 2 else 0.0)
