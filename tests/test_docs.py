@@ -257,7 +257,7 @@ def test_help_page_has_the_numbers_of_every_preset(module):
 
 HEADINGS = ["Use it when", "Numbers", "Inputs", "Cost", "Stacks with", "Limits", "The method"]
 FAMILIES = ["SD1.5", "SDXL", "SD3", "Flux", "Video models"]
-CODE_WIDTH = 36  # what the Info panel of the front-end shows of a line, at its 272 pixels
+CODE_WIDTH = 36  # the Info panel shows 28 at once in its 272 pixels, and lets a longer line scroll
 
 
 @every_node
