@@ -156,6 +156,33 @@ def code_spans(markdown: str) -> set[str]:
     return set(re.findall(r"`([^`\n]+)`", markdown))
 
 
+def headings(page: str) -> list[str]:
+    return re.findall(r"^## (.+)$", page, re.MULTILINE)
+
+
+def section(page: str, heading: str) -> str:
+    """What stands under a heading, up to the next one of its kind."""
+    return page.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+
+
+def first_paragraph(page: str) -> str:
+    """What follows the name, on one line."""
+    return " ".join(page.split("\n\n")[1].splitlines())
+
+
+def code_lines(page: str) -> list[str]:
+    """The lines of indented blocks, as they are shown: an indented line after an empty line or another one."""
+    found, inside = [], False
+    for before, line in zip(["", *page.splitlines()], page.splitlines(), strict=False):
+        inside = line.startswith("    ") and (inside or not before)
+        found += [line[4:]] if inside else []
+    return found
+
+
+def columns(row: str) -> int:
+    return len(re.split(r"(?<!\\)\|", row.strip().strip("|")))
+
+
 def test_the_schemas_are_found():
     """The checks below would pass for want of nodes, inputs or options."""
     listed = [path for path in NODES.rglob("*.py") if "NODES" in constants(parse(path))]
@@ -179,8 +206,8 @@ def test_help_page_exists_and_begins_with_the_name(node):
 
 @every_node
 def test_help_page_mentions_every_input(node):
-    spans = code_spans(read(node.page))
-    assert not {i for i, label in node.inputs.items() if not {i, label} & spans}
+    spans = code_spans(section(read(node.page), "Inputs"))
+    assert {i for i, label in node.inputs.items() if not {i, label} & spans} == set()
 
 
 @every_node
@@ -200,10 +227,16 @@ def presets_in(path: Path) -> dict[str, list]:
 
 
 def tabulated(page: str) -> dict[str, list[str]]:
-    """The rows of the tables whose first column is `preset`: every cell up to a comma or a bracket."""
-    rows = re.findall(r"^\| preset \|.*\n\|[-|]+\|\n((?:\|.*\n)+)", page, re.MULTILINE)
+    """The rows of the table `| preset | numbers |`: its numbers, each with its name, without what is in brackets."""
+    rows = re.findall(r"^\| preset \| numbers \|\n\|[-|]+\|\n((?:\|.*\n)+)", page, re.MULTILINE)
     cells = [[cell.strip(" `") for cell in row.strip("|").split("|")] for row in "".join(rows).splitlines()]
-    return {name: [re.sub(r"(,| \().*", "", cell.replace("−", "-")) for cell in rest] for name, *rest in cells if rest}
+    return {name: re.split(r"[,;] ", re.sub(r" \([^)]*\)|`", "", numbers)) for name, numbers in cells}
+
+
+def is_named(number, shown: str) -> bool:
+    """Whether `η 0.5` shows a number, or `skip block` a word: with a name before it."""
+    value = str(number) if isinstance(number, str) else f"{number:g}"
+    return re.fullmatch(rf"\S.* {re.escape(value)}", shown.replace("−", "-")) is not None
 
 
 WITH_PRESETS = {path: presets_in(path) for path in sorted(NODES.rglob("*.py")) if presets_in(path)}
@@ -221,17 +254,65 @@ def test_help_page_has_the_numbers_of_every_preset(path):
     rows = tabulated(read(node.page))
     assert rows.keys() == WITH_PRESETS[path].keys()
     for name, numbers in WITH_PRESETS[path].items():
-        shown = rows[name][: len(numbers)]
-        assert [type(number)(cell) for number, cell in zip(numbers, shown, strict=True)] == numbers, name
+        pairs = zip(numbers, rows[name][: len(numbers)], strict=True)
+        assert [pair for pair in pairs if not is_named(*pair)] == [], name
+
+
+HEADINGS = ["Use it when", "Numbers", "Inputs", "Cost", "Stacks with", "Limits", "The method"]
+FAMILIES = ["SD1.5", "SDXL", "SD3", "Flux", "ideo models"]
+CODE_WIDTH = 28  # as many as the Info panel shows at once in its 272 pixels
 
 
 @every_node
-def test_help_page_says_what_to_use_and_what_it_costs(node):
+def test_help_page_has_its_headings_in_order(node):
     page = read(node.page)
-    for heading in ("## Inputs", "## What to use", "## Cost", "## Limits and traps"):
-        assert f"\n{heading}\n" in page
-    for family in ("SD1.5", "SDXL", "SD3", "Flux", "ideo models"):
-        assert family in page
+    assert headings(page) == HEADINGS
+    assert [heading for heading in HEADINGS if not section(page, heading).strip()] == []
+
+
+@every_node
+def test_help_page_begins_with_what_one_sees(node):
+    """One or two sentences, and no formula: neither a sign of one nor a word that only the method needs."""
+    seen = first_paragraph(read(node.page))
+    assert re.fullmatch(r"[A-Z].*[.]\)?", seen)
+    assert len(re.findall(r"[.]\)?(?= \(?[A-Z]|$)", seen)) <= 2
+    assert re.findall(r"[=‖√∈Σ·×²|<>{}]|[α-ωΑ-Ω]|\b[wDxσ]\b|(?i:\bupdates?\b|\bpredict\w*)", seen) == []
+
+
+@every_node
+def test_help_page_says_when_to_use_it(node):
+    assert len(re.findall(r"^- ", section(read(node.page), "Use it when"), re.MULTILINE)) >= 2
+
+
+@every_node
+def test_help_page_has_numbers_for_every_family(node):
+    named = " ".join(re.findall(r"\*\*([^*]+)\*\*", section(read(node.page), "Numbers")))
+    assert [family for family in FAMILIES if family not in named] == []
+
+
+@every_node
+def test_help_page_fits_into_the_info_panel(node):
+    page = read(node.page)
+    assert [row for row in page.splitlines() if row.startswith("|") and columns(row) > 2] == []
+    assert [line for line in code_lines(page) if len(line) > CODE_WIDTH] == []
+    assert "```" not in page, "an indented block is what code_lines measures"
+
+
+@every_node
+def test_help_page_has_one_picture_at_most(node):
+    """It has a text in its place, and stands before the first heading."""
+    page = read(node.page)
+    pictures = re.findall(r"!\[([^\]]*)\]", page)
+    assert len(pictures) <= 1
+    assert all(pictures)
+    assert "![" not in page.partition("\n## ")[2]
+
+
+@every_node
+def test_help_page_links_every_paper(node):
+    """As [arXiv 2207.12598](https://arxiv.org/abs/2207.12598), wherever it is named."""
+    link = r"\[arXiv\s(\d{4}\.\d{5})\]\(https://arxiv\.org/abs/\1\)"
+    assert arxiv_ids(re.sub(link, "", read(node.page))) == set()
 
 
 def test_no_help_page_without_a_node():

@@ -16,6 +16,7 @@ import matplotlib.pyplot as plt  # noqa: E402
 import guidance as g  # noqa: E402
 
 PICTURE = ROOT / "js" / "docs" / "AzimuthSchedule.png"
+SHOWN = 272  # pixels, the width of the front-end's Info panel; 100 of them are an inch of the figure
 STEPS = 20
 HIGH, LOW = 14.6 ** (1 / 7), 0.03 ** (1 / 7)  # the karras scheduler of SD
 SIGMAS = tuple((HIGH + i / (STEPS - 1) * (LOW - HIGH)) ** 7 for i in range(STEPS))
@@ -41,19 +42,23 @@ def weights(schedule: g.Schedule) -> list[float]:
 
 
 def main() -> None:
-    figure, axes = plt.subplots(2, 6, figsize=(12, 3.4), sharex=True, sharey=True, layout="constrained")
+    figure, axes = plt.subplots(6, 2, figsize=(SHOWN / 100, 6.6), sharex=True, sharey=True, layout="constrained")
     for axis, (name, schedule) in zip(axes.flat, SHAPES.items(), strict=True):
         values = weights(schedule)
         colours = ["#c8ced6" if value == 1.0 else "#2f6fb3" for value in values]
         axis.bar(range(1, STEPS + 1), values, color=colours, width=0.85)
-        axis.set_title(name, fontsize=10)
-        axis.tick_params(labelsize=8)
+        axis.set_title(name, fontsize=pixels(13), pad=2)
+        axis.tick_params(labelsize=pixels(11), pad=1, length=2)
         axis.spines[["top", "right"]].set_visible(False)
     axes[0, 0].set_xticks((1, 10, 20))
     axes[0, 0].set_yticks((1, 5, 10))
-    figure.supxlabel("step of 20; grey: weight 1, no negative pass", fontsize=9)
-    figure.supylabel("weight", fontsize=9)
-    figure.savefig(PICTURE, dpi=90)
+    figure.supxlabel("the weight at each of 20 steps\ngrey: weight 1, no negative pass", fontsize=pixels(12))
+    figure.savefig(PICTURE, dpi=200)  # twice as many pixels as are shown, for screens that have them
+
+
+def pixels(size: float) -> float:
+    """Points of a text that is so many pixels high when the picture is SHOWN pixels wide."""
+    return size * 72 / 100
 
 
 if __name__ == "__main__":
