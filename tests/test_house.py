@@ -2,6 +2,7 @@
 
 import ast
 import graphlib
+import re
 from pathlib import Path
 
 import pytest
@@ -100,3 +101,25 @@ def test_chapters_are_the_same_everywhere():
     assert tested <= {*CHAPTERS, "tensors"}
     tested = {path.parent.name for path in (ROOT / "tests").glob("host/*/test_*.py")}
     assert tested <= {*CHAPTERS, "engine"}
+
+
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+ENGINE = ROOT / "nodes" / "engine"
+
+
+def test_the_drawn_page_names_functions_files_and_hooks_that_exist():
+    drawing = ARCHITECTURE.partition("```mermaid")[2].partition("```")[0]
+    named = set(re.findall(r"\b([a-z_]+)\.([A-Za-z_]+)(?=[\s<:])", drawing)) - {("run", "py")}
+    functions = {(file, name) for file, name in named if name != "py"}
+    assert len(functions) >= 8
+    for file, name in functions:
+        tree = ast.parse((ENGINE / f"{file}.py").read_text(encoding="utf-8"))
+        assert name in {part.name for part in tree.body if hasattr(part, "name")}, f"{file}.{name}"
+    assert all((ENGINE / f"{file}.py").is_file() for file, _ in named)
+    hooks = set(re.findall(r"\[([A-Z_]+)\]", drawing))
+    pipeline = (ENGINE / "pipeline.py").read_text(encoding="utf-8")
+    assert hooks == set(re.findall(r"WrappersMP\.([A-Z_]+):", pipeline))
+
+
+def test_the_drawn_page_is_a_page():
+    assert len(ARCHITECTURE.splitlines()) <= 40

@@ -1,4 +1,4 @@
-"""How stages reach the host: four wrappers and one post-CFG function, installed once per MODEL.
+"""How stages reach the host: five wrappers and one post-CFG function, installed once per MODEL.
 
 OUTER_SAMPLE     opens the run and closes it, whatever happens in between
 PREPARE_SAMPLING lets the host load what the further negatives need (ControlNets), and second models
