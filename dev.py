@@ -616,7 +616,7 @@ def demo(options):
     sheet = new_folder("output") / "contact_sheet.png"
     with passing_folder("demo") as base, server(place, base, options.port) as (url, _):
         arguments = ["--url", url, "--out", sheet, *(["--update-docs"] if options.update_docs else [])]
-        code = call(place, place.python, ROOT / "lab" / "pictures" / "contact_sheet.py", *arguments)
+        code = call(place, place.python, ROOT / "lab" / "run.py", "pictures.contact_sheet", *arguments)
     if code:
         return code
     say(f"Contact sheet: {sheet}")

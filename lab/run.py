@@ -1,6 +1,7 @@
 """Runs a program of the lab in this process, with COMFYUI_PATH naming a ComfyUI folder.
 
-python lab/run.py models.train | measure.evaluate | measure.page_numbers | bench.bench [arguments]
+python lab/run.py PROGRAM [arguments]: models.train, measure.evaluate, measure.page_numbers, bench.bench or
+pictures.contact_sheet.
 """
 
 import sys
