@@ -49,7 +49,9 @@ def load(name: str, folder: Path):
 
 
 def package():
-    """The lab as a package named `azimuth_lab`."""
+    """The lab as a package named `azimuth_lab`, beside `specimens` and the mathematics that these speak of."""
+    load("specimens", FOLDER.parent / "specimens")
+    importlib.import_module("specimens.packages").mathematics()
     return load(NAME, FOLDER)
 
 

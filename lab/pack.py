@@ -2,9 +2,9 @@
 
 import comfy.model_management
 
-from . import host
+from specimens import packages
 
-PACK = host.load("azimuth", host.FOLDER.parent)
+PACK = packages.pack()
 guidance, nodes = PACK.guidance, PACK.nodes
 
 DEVICE = comfy.model_management.get_torch_device()

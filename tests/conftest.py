@@ -1,8 +1,17 @@
+"""Puts `specimens` in place for every test: none of the repository's folders goes on `sys.path`."""
+
+import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+
+if "specimens" not in sys.modules:
+    spec = importlib.util.spec_from_file_location("specimens", ROOT / "specimens" / "__init__.py")
+    sys.modules["specimens"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules["specimens"])
 
 
 class RootIsNotAPackage:

@@ -20,6 +20,7 @@ FLOORS = {
         ["nodes/engine"],
         [f"nodes/{chapter}" for chapter in CHAPTERS],
     ],
+    "specimens": [["specimens"], [f"specimens/{folder}" for folder in ("tensors", *CHAPTERS)]],
     "lab": [["lab"], ["lab/models"], ["lab/measure", "lab/bench", "lab/pictures"]],
 }
 # What finds the files of a package stands above them all, and so does the node of the lab.
@@ -97,6 +98,8 @@ def test_chapters_are_the_same_everywhere():
         assert listed == chapters
         folders = {path.parent.relative_to(ROOT / package).parts[0] for path in (ROOT / package).rglob("*/*.py")}
         assert folders - {"engine", "tensors"} == set(chapters)
+    described = {path.parent.name for path in (ROOT / "specimens").glob("*/*.py")}
+    assert described <= {*CHAPTERS, "tensors"}
     tested = {path.parent.name for path in (ROOT / "tests").glob("guidance/*/test_*.py")}
     assert tested <= {*CHAPTERS, "tensors"}
     tested = {path.parent.name for path in (ROOT / "tests").glob("host/*/test_*.py")}

@@ -3,10 +3,13 @@
 import functools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 
 import torch
 from torch import Tensor
+
+from specimens import found
+from specimens.kinds import Function
 
 from ..pack import guidance as g
 from . import diffusers_guiders as guiders
@@ -18,16 +21,17 @@ def lerp(p: Latents) -> Tensor:
     return torch.lerp(p.uncond, p.cond, 7.0)
 
 
-@dataclass(frozen=True)
-class Function:
-    """One row: `call` against `other`. `limit` is the ratio to reach in float32: at the video size, and against a
-    counterpart 1 at the others too.
-    """
+COUNTERPARTS = {"host": host, "diffusers": guiders}
 
-    name: str
-    call: Callable[[Latents], Tensor]
-    other: Callable[[Latents], Tensor] = lerp
-    limit: float | None = None
+
+def against(function: Function) -> Function:
+    """A specimen's function beside the call that it is timed against."""
+    other = function.other or lerp
+    if isinstance(other, str):
+        module, name = other.split(".")
+        call = getattr(COUNTERPARTS[module], name)
+        other = by_guider(call) if module == "diffusers" else call
+    return replace(function, other=other)
 
 
 # ---- Calls that several rows make, or that take more than a line
@@ -390,3 +394,6 @@ FUNCTIONS = (
     Function("denoised_from_eps", converted(g.denoised_from_eps)),
     Function("denoised_from_v", converted(g.denoised_from_v)),
 )
+
+FOUND = found("FUNCTIONS")
+FUNCTIONS = tuple(against(f) for f in FOUND + [f for f in FUNCTIONS if f.name not in {new.name for new in FOUND}])

@@ -1,7 +1,5 @@
 """What bench.py measures of the nodes: NODES, a row for each setting of a node that is worth knowing."""
 
-from dataclasses import dataclass
-
 import comfy_extras.nodes_cfg
 import comfy_extras.nodes_eps
 import comfy_extras.nodes_fresca
@@ -10,9 +8,12 @@ import comfy_extras.nodes_pag
 import comfy_extras.nodes_sag
 import comfy_extras.nodes_tcfg
 
+from specimens import found
+from specimens.kinds import Run
+
 from ..pack import guidance as g
 from ..pack import nodes
-from .ways import Way, against, chain, host_perp_neg_guider, patch
+from .ways import Way, against, chain, host_perp_neg_guider, measurable, patch
 
 # ---- The settings of our nodes
 
@@ -181,20 +182,7 @@ PLAIN = Way()
 INTERVAL = Way(weight(7.0, 0.2, 0.8))
 
 
-@dataclass(frozen=True)
-class Node:
-    """One row: `way` against plain CFG. `host` is the host's own way to the same; `off`: it must be free.
-
-    `on`: which of the Lab's models it is measured on. One that changes blocks of the network is measured with it, on
-    `model`, and its passes are part of its time.
-    """
-
-    name: str
-    way: Way
-    host: Way | None = None
-    off: bool = False
-    on: str = "idle"
-
+Node = Run
 
 NODES = (
     Node("plain CFG", PLAIN),
@@ -328,3 +316,6 @@ NODES = (
         Way(chain(INTERVAL.patch, negative("perpendicular", 1.0), adg("paper"), threshold("imagen", 4.0))),
     ),
 )
+
+FOUND = [measurable(run) for run in found("RUNS")]
+NODES = tuple(FOUND + [node for node in NODES if node.name not in {run.name for run in FOUND}])

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import asdict
 
-from ..pack import PACK
+from ..pack import PACK, guidance
 from .node_rows import INTERVAL, NODES, PLAIN
 from .tables import progress, table, target
 from .timing import Plan, Ratio, counted_reads, paired, timed
@@ -28,7 +28,7 @@ def passes_of(way: Way, lab: Lab, model, steps: int) -> list[int]:
 
 def reads_of(way: Way, lab: Lab, model, steps: int) -> int:
     call = way.on(lab, model, steps=steps)
-    with counted_reads(PACK.__name__) as seen:
+    with counted_reads(PACK.__name__, guidance.__name__) as seen:
         call()
     return len(seen)
 

@@ -199,8 +199,8 @@ def scalar_reads(call: Callable) -> int:
 
 
 @contextlib.contextmanager
-def counted_reads(package: str) -> Iterator[list[str]]:
-    """Notes each time code of `package` reads a tensor's value, for which a GPU has to finish its work."""
+def counted_reads(*packages: str) -> Iterator[list[str]]:
+    """Notes each time code of these packages reads a tensor's value, for which a GPU has to finish its work."""
     names = ("item", "tolist", "numpy", "cpu", "nonzero", "__bool__", "__float__", "__int__", "__index__")
     seen = []
 
@@ -208,7 +208,7 @@ def counted_reads(package: str) -> Iterator[list[str]]:
         @functools.wraps(method)
         def read(tensor, *args, **kwargs):
             caller = sys._getframe(1).f_globals.get("__name__", "")
-            if caller.split(".")[0] == package:
+            if caller.split(".")[0] in packages:
                 seen.append(f"{caller}: {name}")
             return method(tensor, *args, **kwargs)
 

@@ -1,15 +1,19 @@
 """Ways to sample on a lab model with the host, with its nodes and with ours, for bench.py."""
 
 import functools
+import importlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import comfy.samplers
 import comfy_extras.nodes_perpneg
 import torch
 from torch import Tensor
 
+from specimens import kinds
+
 from ..models import networks
+from ..pack import nodes
 
 
 class Idle(torch.nn.Module):
@@ -39,6 +43,7 @@ class Lab:
         self.positive = text("a large red circle left of a small blue square on a grey background")
         self.empty = text("")
         self.negative = text("a small green ring on a white background")
+        self.stands = {kinds.Stand.NEGATIVE: self.negative, kinds.Stand.WEAKER: self.other}
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,48 @@ def host_perp_neg_guider(model, lab: Lab, cfg: float):
     guider.set_conds(lab.positive, lab.negative, lab.empty)
     guider.set_cfg(cfg, 1.0)
     return guider
+
+
+# ---- From what a specimen describes
+
+GUIDERS = {"": None, "Perp-Neg": host_perp_neg_guider}
+
+
+@functools.cache
+def own_nodes() -> dict[str, type]:
+    return {node.define_schema().node_id: node for node in nodes.NODES}
+
+
+def class_of(node: kinds.Node) -> type:
+    """One of ours by its id, one of the host's by the path of its class."""
+    if "." not in node.kind:
+        return own_nodes()[node.kind]
+    module, _, name = node.kind.rpartition(".")
+    return getattr(importlib.import_module(module), name)
+
+
+def executed(node: kinds.Node, lab: Lab | None = None, **links):
+    """The first output of a node; one with a Stand among its inputs needs the lab."""
+    given = {k: lab.stands[v] if isinstance(v, kinds.Stand) else v for k, v in node.inputs.items()}
+    return class_of(node).execute(**links, **given).args[0]
+
+
+def made(way: kinds.Way) -> Way:
+    through = way.through if isinstance(way.through, tuple) else (way.through,)
+
+    def patch(model, lab: Lab):
+        return functools.reduce(lambda patched, node: executed(node, lab, model=patched), through, model)
+
+    sampler = way.sampler if isinstance(way.sampler, str) else executed(way.sampler)
+    return Way(patch, sampler, way.cfg, GUIDERS[way.guider])
+
+
+def measurable(run: kinds.Run) -> kinds.Run:
+    """A run whose ways can be sampled."""
+    return replace(run, way=made(run.way), host=run.host and made(run.host))
+
+
+# ---- What has no specimen yet
 
 
 def patch(node: type, *values, **named) -> Callable:

@@ -1,6 +1,6 @@
 """A workflow as nodes that name their inputs, and the plan by which the front-end builds it."""
 
-from dataclasses import dataclass, field
+from specimens.kinds import Node, Recipe
 
 FILES = {  # for each loader its widget and the folder of its files
     "CheckpointLoaderSimple": ("ckpt_name", "checkpoints"),
@@ -18,29 +18,6 @@ WHERE = {  # where the front-end offers to fetch a file from
     "t5xxl_fp8_e4m3fn_scaled.safetensors": ("comfyanonymous/flux_text_encoders", ""),
     "ae.safetensors": ("Comfy-Org/Lumina_Image_2.0_Repackaged", "split_files/vae/"),
 }
-
-
-@dataclass(frozen=True, eq=False)
-class Node:
-    """A node and its inputs: plain values, or other nodes, of which output 0 is meant, or `node.out(i)`."""
-
-    kind: str
-    inputs: dict = field(default_factory=dict)
-    title: str = ""
-    size: tuple[int, int] = (0, 0)
-    row: int | None = None
-
-    def out(self, index: int):
-        return self, index
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """A workflow: the nodes at its end, which lead to all others, and two sentences of advice."""
-
-    heading: str
-    advice: str
-    ends: tuple[Node, ...]
 
 
 def link(value):

@@ -18,9 +18,11 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
+from specimens.kinds import Recipe
+
 from ..http.server import ROOT, Server, failure, running
 from .frontend import RENDERERS, FrontEnd, browsing, open_page, read_workflow
-from .graphs import Recipe, plan
+from .graphs import plan
 from .recipes import RECIPES
 
 FOLDER = ROOT / "example_workflows"
@@ -205,7 +207,7 @@ def main(arguments: list[str]) -> int:
         server.settings(LiteGraph__Canvas__MinFontSizeForLOD=0)  # text however small
         with open_page(browser, server, "classic") as page:
             for name in names:
-                make_files(server, page, name, RECIPES[name]())
+                make_files(server, page, name, RECIPES[name])
         if options.preview:
             options.preview.mkdir(parents=True, exist_ok=True)
             for renderer in RENDERERS:

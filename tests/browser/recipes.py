@@ -1,23 +1,148 @@
-"""The recipes of example_workflows/: a new method is a new one here."""
+"""The recipes of example_workflows/: those of the specimens, and what has no specimen yet."""
 
-from .graphs import Node
-from .pieces import (
+import functools
+from dataclasses import replace
+
+from specimens import found, workflows
+from specimens.kinds import Node, Recipe
+from specimens.workflows import (
+    FLAWS,
     FLUX,
     SD3,
+    SDXL,
     azimuth,
+    canvas,
     checkpoint,
-    chroma,
     described,
-    picture,
+    ksampler,
+    prompts,
     sampled_by,
+    saved,
     schedule,
-    side_by_side,
     text,
-    two_passes,
     unchanged,
 )
 
-RECIPES = {
+picture = functools.partial(workflows.picture, "")
+
+
+def two_passes() -> Recipe:
+    load = checkpoint(SDXL)
+    pair = prompts(load.out(1), "a lighthouse on a rocky coast at dusk, long exposure, soft waves", FLAWS)
+    scheduled = azimuth("ScheduledCFG", load, scale=schedule("linear", first=4.0, last=12.0))
+    first = ksampler(azimuth("AngleDomain", scheduled), *pair, canvas(), cfg=8.0, title="KSampler, first pass")
+    larger = Node("LatentUpscaleBy", {"samples": first, "upscale_method": "bislerp", "scale_by": 1.5})
+    thresholded = azimuth("DynamicThresholding", scheduled, mimic_scale=6.0)
+    second = ksampler(thresholded, *pair, larger, cfg=8.0, steps=20, denoise=0.5, title="KSampler, second pass")
+    return Recipe(
+        "",
+        "Schedule, ADG and thresholding",
+        "Both passes take their weight from one schedule; Angle Domain Guidance shapes the first and Dynamic "
+        "Thresholding the second, larger one. The two are rival rules for one step and refuse to share a "
+        "MODEL, so give each its own pass.",
+        (saved(second, load.out(2)),),
+    )
+
+
+def chroma() -> Recipe:
+    unet = Node(
+        "UNETLoader",
+        {"unet_name": "Chroma1-HD-fp8mixed.safetensors", "weight_dtype": "default"},
+        size=(380, 0),
+    )
+    clip = Node("CLIPLoader", {"clip_name": "t5xxl_fp8_e4m3fn_scaled.safetensors", "type": "chroma"}, size=(380, 0))
+    vae = Node("VAELoader", {"vae_name": "ae.safetensors"}, size=(380, 0))
+    scheduled = azimuth("ScheduledCFG", unet, scale=schedule("cosine", first=5.0, last=2.5))
+    model = azimuth(
+        "NegativeGuidance",
+        scheduled,
+        negative=text(clip, "plastic skin, 3d render", "Further negative"),
+        weight=0.8,
+    )
+    sampler = sampled_by("KSamplerSelect", sampler_name="euler")(
+        model,
+        *prompts(clip, "a gardener among tall sunflowers, film photograph, late light", FLAWS),
+        canvas("EmptySD3LatentImage"),
+        cfg=4.0,
+        scheduler="beta",
+        steps=26,
+    )
+    return Recipe(
+        "",
+        "Flow model with a custom sampler",
+        "Chroma is a flow model of the Flux family with a real negative prompt, so every Azimuth node works "
+        "on it; here the weight falls from 5 to 2.5 while a second negative keeps its own strength. For "
+        "Flux-dev itself, which is distilled and has no negative pass, leave cfg at 1.",
+        (saved(sampler, vae),),
+    )
+
+
+LAB_PROMPT = "a large red circle left of a small blue square on a grey background"
+LOW, HIGH = 3.0, 16.0
+METHODS = {  # title under which it is shown: the sampler's cfg, and the MODEL
+    f"plain CFG, w = {LOW:g}": (LOW, lambda load: load),
+    f"plain CFG, w = {HIGH:g}": (HIGH, lambda load: load),
+    f"interval, w = {HIGH:g}": (
+        HIGH,
+        lambda load: azimuth("ScheduledCFG", load, scale=HIGH, start=0.25, end=0.75),
+    ),
+    f"triangle, mean {HIGH:g}": (
+        HIGH,
+        lambda load: azimuth("ScheduledCFG", load, scale=schedule("triangle", mean=HIGH, low=1.0)),
+    ),
+    f"not pink, w = {LOW:g}": (
+        LOW,
+        lambda load: azimuth("NegativeGuidance", load, negative=text(load.out(1), "on a pink background")),
+    ),
+    f"thresholded, w = {HIGH:g}": (HIGH, lambda load: azimuth("DynamicThresholding", load, mimic_scale=LOW)),
+    "CFG++, lambda = 0.6": (HIGH, lambda load: azimuth("CFGPlusPlus", load, lam=0.6)),
+    f"ADG, w = {HIGH:g}": (HIGH, lambda load: azimuth("AngleDomain", load)),
+    f"exact rotation, w = {HIGH:g}": (HIGH, lambda load: azimuth("AngleDomain", load, mode="exact rotation")),
+}
+
+
+def side_by_side(model: str, scheduler: str, what: str) -> Recipe:
+    """Every method on one lab model, each in a row of its own."""
+    load = Node("AzimuthLabLoader", {"model": model})
+    positive, nothing = text(load.out(1), LAB_PROMPT, "Prompt"), text(load.out(1), "", "Nothing")
+    latent = canvas(side=32, batch=4)
+    ends = []
+    for row, (title, (cfg, chain)) in enumerate(METHODS.items()):
+        sampler = ksampler(
+            in_row(chain(load), row, load),
+            positive,
+            nothing,
+            latent,
+            cfg=cfg,
+            row=row,
+            steps=20,
+            sampler_name="euler",
+            scheduler=scheduler,
+        )
+        decoded = Node("VAEDecode", {"samples": sampler, "vae": load.out(2)}, row=row)
+        larger = {"image": decoded, "upscale_method": "nearest-exact", "scale_by": 8.0}
+        scaled = Node("ImageScaleBy", larger, row=row)
+        ends.append(Node("PreviewImage", {"images": scaled}, title, (300, 300), row))
+    return Recipe(
+        "",
+        f"Every method on the lab's {what}",
+        "The same prompt and seed under plain CFG and under each method, on a model that samples in seconds "
+        "without a GPU. It needs the development pack in lab/, which `python dev.py serve` brings along.",
+        tuple(ends),
+    )
+
+
+def in_row(node: Node, row: int, load: Node) -> Node:
+    """A copy of a chain's nodes, down to the loader, that stands in a row."""
+    if node is load:
+        return node
+    inputs = {
+        name: in_row(value, row, load) if isinstance(value, Node) else value for name, value in node.inputs.items()
+    }
+    return Node(node.kind, inputs, node.title, node.size, row)
+
+
+OLD = {
     "scheduled_cfg": lambda: picture(
         "Scheduled CFG",
         "The weight rises from 2 to 12 over the run: loose composition first, firm detail last. Choose "
@@ -483,3 +608,5 @@ RECIPES = {
     "lab_ve_side_by_side": lambda: side_by_side("ve", "karras", "EDM model"),
     "lab_flow_side_by_side": lambda: side_by_side("flow", "simple", "flow model"),
 }
+RECIPES = {recipe.name: recipe for recipe in found("WORKFLOWS")}
+RECIPES |= {name: replace(made(), name=name) for name, made in OLD.items() if name not in RECIPES}

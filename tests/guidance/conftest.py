@@ -1,4 +1,4 @@
-"""This tier needs no host: the package is loaded from its folder, and nothing goes on sys.path."""
+"""This tier needs no host: what it loads, it loads by its path, and nothing goes on sys.path."""
 
 import importlib.util
 import sys
@@ -8,8 +8,9 @@ import pytest
 import torch
 from hypothesis import settings
 
+from specimens import packages
+
 HERE = Path(__file__).parent
-ROOT = HERE.parent.parent
 
 
 def load(name: str, path: Path) -> None:
@@ -21,9 +22,8 @@ def load(name: str, path: Path) -> None:
     spec.loader.exec_module(module)
 
 
-load("guidance", ROOT / "guidance" / "__init__.py")
+packages.mathematics()
 load("guidance_oracle", HERE / "oracle.py")
-load("guidance_laws", HERE / "laws.py")
 load("guidance_methods", HERE / "methods.py")
 load("guidance_toys", HERE / "toys.py")
 

@@ -1,59 +1,18 @@
-"""The one list of methods. A row is all that the property tests need to know about a method."""
+"""The formulas of the specimens, and of what has no specimen yet."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
 
-import guidance_laws as laws
 import guidance_oracle as oracle
 import numpy as np
 import torch
-from torch import Tensor
 
 import guidance as g
 from guidance.negatives.dynamic_negative import Seen
 from guidance.tensors.reduce import wide_dtype
+from specimens import found, laws
+from specimens.kinds import Formula
 
-
-@dataclass(frozen=True)
-class Predictions:
-    """One step's inputs: tensors (B, C, *spatial), or the same of a single sample in numpy."""
-
-    cond: Tensor
-    uncond: Tensor
-    first: Tensor
-    second: Tensor
-
-    def map(self, f: Callable) -> "Predictions":
-        return Predictions(f(self.cond), f(self.uncond), f(self.first), f(self.second))
-
-    @property
-    def negatives(self) -> list[Tensor]:
-        return [self.first, self.second]
-
-
-@dataclass(frozen=True)
-class Method:
-    """call(p, w) against oracle(sample, w). w is the scale, or whatever number per sample the function takes.
-
-    at: value of w -> what it must return, bit for bit. reductions: name, ours(p, w), expected(p, w), bit for
-    bit for any w. scales: the range of w. result: "latent" (dtype and shape of cond) or "wide" (float32 or better).
-    laws: name, law(p, w, result), which is 0 for any w, as far as float64 is exact. exact: relative error to expect
-    in float64. pictures: whether each picture (the last two dimensions) is filtered as one, so that the order of its
-    places counts.
-    """
-
-    name: str
-    call: Callable
-    oracle: Callable
-    at: tuple = ()
-    reductions: tuple = ()
-    scales: tuple[float, float] = (0.0, 15.0)
-    result: str = "latent"
-    laws: tuple = ()
-    exact: float = 1e-11
-    pictures: bool = False
-
+Method = Formula
 
 WEIGHTS = (0.7, -0.4)
 LIMIT = math.pi / 3
@@ -999,3 +958,6 @@ METHODS += [
         at=((1.0, first),),
     ),
 ]
+
+FOUND = found("FORMULAS")
+METHODS = FOUND + [old for old in METHODS if old.name not in {formula.name for formula in FOUND}]

@@ -1,4 +1,4 @@
-"""What holds for every row of methods.py."""
+"""What holds for the formulas of every specimen."""
 
 import sys
 import weakref
@@ -7,13 +7,15 @@ from dataclasses import astuple
 import numpy as np
 import pytest
 import torch
-from guidance_methods import METHODS, Method, Predictions
+from guidance_methods import METHODS
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import guidance as g
 from guidance.tensors.reduce import wide_dtype
+from specimens.kinds import Formula
+from specimens.predictions import Predictions
 
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 # Relative to the largest magnitude in the sample; for the halves it is the rounding of the result.
@@ -36,12 +38,12 @@ def predictions(shape, dtype, device, seed, magnitude=1.0) -> Predictions:
     return Predictions(*(t.clone() for t in drawn))
 
 
-def scale_in(method: Method, fraction: float) -> float:
+def scale_in(method: Formula, fraction: float) -> float:
     low, high = method.scales
     return low + (high - low) * fraction
 
 
-def scale_per_sample(method: Method, batch: int) -> torch.Tensor:
+def scale_per_sample(method: Formula, batch: int) -> torch.Tensor:
     low, high = method.scales
     return torch.linspace(low, high, batch + 2, dtype=torch.float64)[1:-1]
 

@@ -1,6 +1,5 @@
 """The real host in this process, and the pack loaded as the host loads it."""
 
-import importlib.util
 import logging
 import os
 import sys
@@ -9,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-ROOT = Path(__file__).resolve().parents[2]
+from specimens import packages
 
 
 def open_host() -> None:
@@ -30,21 +29,10 @@ def open_host() -> None:
         sys.argv = arguments
 
 
-def load_package(name: str, folder: Path):
-    """Import a folder as a package under a name, by its path, as the host does with a pack."""
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(
-            name, folder / "__init__.py", submodule_search_locations=[str(folder)]
-        )
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
-
-
 open_host()
 torch.set_num_threads(1)  # the models are tiny: threads would only wait for one another
 torch.backends.cudnn.allow_tf32 = False  # a GPU must be as exact as these tests ask for
-load_package("azimuth", ROOT)
+packages.pack()
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), *(str(folder) for folder in sorted(HERE.iterdir()) if folder.is_dir())]
 

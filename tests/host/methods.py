@@ -1,6 +1,6 @@
 """Every node that changes sampling: settings under which it acts, and all the settings that switch it off.
 
-A new node is a new row here; the tests of the promises go through this list.
+The tests of the promises go through this list: the specimens' settings, and what has no specimen yet.
 """
 
 from azimuth import guidance
@@ -40,12 +40,15 @@ from rows import (
     SLD,
     TERM,
     Method,
+    made,
     negative_is_off,
     sag_is_off,
     term_is_off,
     weaker,
 )
 from tiny import text
+
+from specimens import found
 
 METHODS = [
     Method(
@@ -365,6 +368,10 @@ ELSEWHERE = [
         lambda cfg: [{"start": 0.4, "end": 0.4}],
     ),
 ]
+FOUND = found("SETTINGS")
+NAMES = {setting.name for setting in FOUND}
+METHODS = [made(setting) for setting in FOUND if not setting.elsewhere] + [m for m in METHODS if m.name not in NAMES]
+ELSEWHERE = [made(setting) for setting in FOUND if setting.elsewhere] + [m for m in ELSEWHERE if m.name not in NAMES]
 BY_NAME = {method.name: method for method in METHODS + ELSEWHERE}
 
 

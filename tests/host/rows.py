@@ -1,4 +1,4 @@
-"""What the rows of methods.py are made of: a method, and the inputs and neutral settings that several rows share."""
+"""What methods.py makes of the specimens' settings: methods, which put their node on a MODEL."""
 
 import copy
 import functools
@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 import comfy.model_management
 import comfy.model_patcher
 import torch
-from azimuth import guidance
+from azimuth import guidance, nodes
 from tiny import run_node, text
+
+from specimens.kinds import Setting, Stand
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,26 @@ class Method:
 
     def off(self, patched, cfg):
         return [self.on(patched, **changes) for changes in self.neutral(cfg)]
+
+
+NODES = {node.define_schema().node_id: node for node in nodes.NODES}
+
+
+def made(setting: Setting) -> Method:
+    """The method of a specimen's setting, with what its Stands stand for."""
+    shared = {name: getattr(setting, name) for name in ("name", "group", "pictures", "by_index")}
+    off = setting.neutral
+    return Method(
+        node=NODES[setting.node],
+        acting=filled(setting.acting),
+        neutral=lambda cfg: [filled(changes) for changes in off(cfg)],
+        **shared,
+    )
+
+
+def filled(inputs: dict) -> dict:
+    stands = {Stand.NEGATIVE: text(3), Stand.WEAKER: weaker}
+    return {name: stands[value] if isinstance(value, Stand) else value for name, value in inputs.items()}
 
 
 NEGATIVE = {"negative": text(3), "mode": "compose", "weight": 1.5, "start": 0.0, "end": 1.0}

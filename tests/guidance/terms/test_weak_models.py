@@ -85,7 +85,7 @@ def test_the_mass_of_tokens_is_one_on_average_and_the_same_in_pieces(monkeypatch
     literal = (queries @ keys.transpose(2, 3) / 8**0.5).softmax(-1).mean(1).sum(1)
     torch.testing.assert_close(mass, literal.float())
     torch.testing.assert_close(mass.mean(1), torch.ones(2))
-    monkeypatch.setattr("guidance.self_attention._AT_ONCE", 1)
+    monkeypatch.setattr("guidance.terms.self_attention._AT_ONCE", 1)
     torch.testing.assert_close(g.attention_mass(queries, keys), mass)
 
 

@@ -1,4 +1,4 @@
-"""What a method's result obeys at any setting, for the rows of methods.py.
+"""What a method's result obeys at any setting, for the `laws` of a Formula.
 
 A law (p, w, result) gives numbers that are 0 up to rounding: how far each sample's angle is from a right one, or a
 length from what it should be, relative to the lengths at hand.
@@ -40,3 +40,8 @@ def length(t):
 
 def of_pixels(t):
     return t.norm(dim=1)
+
+
+def above_1(law):
+    """A law that does not hold for interpolation."""
+    return lambda p, w, result: law(p, w, result) * (torch.as_tensor(w) >= 1.0)

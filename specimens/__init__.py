@@ -1,0 +1,36 @@
+"""What tests, benchmark, workflows, pictures and documents need to know of a method: one file, its specimen.
+
+It stands in the folder of its chapter and has the name of the node's file; of the formula's, where that is made by no
+node or by several. It is found, and so is what it holds under the names of LISTS: entries of the kinds in `kinds`. The
+specimen of a node also has NODE, its id, and LINE, what the README says of it. No host is needed to read any of them.
+"""
+
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+HERE = Path(__file__).parent
+
+CHAPTERS = ("strength", "conditions", "negatives", "rules", "terms", "corrections", "samplers", "look")
+
+LISTS = {
+    "FORMULAS": "what a function of guidance/ must give: tests/guidance",
+    "SETTINGS": "the node's inputs where it acts and where it is off: tests/host",
+    "FUNCTIONS": "calls of a function that the benchmark times",
+    "RUNS": "ways to sample with the node that the benchmark times",
+    "WORKFLOWS": "the recipes of example_workflows/",
+    "PICTURES": "lines of the contact sheet and of the help page's picture",
+    "TABLE": "rows of docs/methods.md",
+}
+
+
+def specimens() -> list[ModuleType]:
+    """Every specimen: those of no chapter first, then chapter by chapter, by the names of their files."""
+    files = [path for folder in ("tensors", *CHAPTERS) for path in sorted((HERE / folder).glob("*.py"))]
+    names = ["cfg", *(f"{path.parent.name}.{path.stem}" for path in files)]
+    return [import_module(f".{name}", __name__) for name in names]
+
+
+def found(what: str) -> list:
+    """What all specimens hold under one of the names of LISTS."""
+    return [entry for specimen in specimens() for entry in getattr(specimen, what, ())]

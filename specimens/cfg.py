@@ -1,0 +1,31 @@
+"""Classifier-free guidance, which all chapters begin with and no node makes."""
+
+import guidance as g
+
+from . import oracle
+from .kinds import Formula, Function, Row, Run, Way
+from .predictions import at_seven, cond, plain, uncond
+
+FORMULAS = [
+    Formula("cfg", plain, lambda s, w: oracle.cfg(s.cond, s.uncond, w), at=((1.0, cond), (0.0, uncond))),
+]
+
+FUNCTIONS = [
+    Function("cfg", at_seven(g.cfg)),
+    Function("cfg, scale per sample", lambda p: g.cfg(p.cond, p.uncond, scale=p.each)),
+    Function("cfg / host's linear CFG", at_seven(g.cfg), "host.cfg"),
+    Function("cfg / diffusers' CFG", at_seven(g.cfg), "diffusers.cfg"),
+]
+
+RUNS = [Run("plain CFG", Way())]
+
+TABLE = [
+    Row(
+        "CFG",
+        place="combine = D_b + w Δ",
+        paper="2207.12598",
+        use="always there",
+        passes="2; 1 at w = 1",
+        node="none needed",
+    ),
+]
