@@ -69,7 +69,7 @@ class NegativePrompt(io.ComfyNode):
 
     @classmethod
     def execute(cls, text, preset=None) -> io.NodeOutput:
-        if preset is None:  # None if the host does not know the chosen option
+        if preset is None:  # the host does not know the chosen option
             raise ValueError(f"{NAME}, input preset: there is no such preset; choose one of {', '.join(PRESETS)}.")
         return io.NodeOutput(join(text, preset["terms"]))
 
