@@ -164,10 +164,10 @@ class SigmaInterval(Schedule):
     """w = inside where sigma_low < sigma <= sigma_high, outside elsewhere.
 
     Kynkaanniemi et al. 2024, arXiv 2404.07724, which gives its windows in EDM (VE) sigmas: SDXL (0.28, 5.42]
-    at w = 16. `units` "edm": the window is in those units, and for a flow model `for_run` translates it to t
-    = sigma/(1 + sigma), the level of equal half log SNR. `units` "host": the window is already in the model's
-    own sigma. sigma_high may be inf. The paper decides per scheduled step, so hand `weight` the sigma of the
-    scheduled step, also at a corrector.
+    at w = 16. `units` "edm" means that the window is in these units; for a flow model `for_run` then translates it to
+    t = sigma/(1 + sigma), the level of equal half log SNR. "host" means that the window is in the model's own sigma.
+    sigma_high may be inf. The paper decides per scheduled step, so hand `weight` the sigma of the scheduled step, also
+    at a corrector.
     """
 
     inside: float
@@ -194,7 +194,7 @@ class SigmaInterval(Schedule):
     def for_run(self, sigmas: tuple[float, ...], kind: str) -> "SigmaInterval":
         if kind != "flow" or self.units == "host":
             return self
-        # A host may start a hair above t = 1, so an open window stays open instead of ending at 1.
+        # A run may start a little above t = 1, so a window without an upper end keeps none.
         high = math.inf if math.isinf(self.sigma_high) else flow_sigma(self.sigma_high)
         return replace(self, sigma_low=flow_sigma(self.sigma_low), sigma_high=high, units="host")
 
@@ -208,13 +208,13 @@ class SigmaInterval(Schedule):
 class Triangle(Schedule):
     """Stage-wise guidance: low, high in the middle, low, with the mean over the run kept at `mean`.
 
-    Jin, Shi, Gu 2025, arXiv 2509.22007 (TV-CFG). The raw weights run over the step index from `low` to
-    2 mean - low and back; for even N the top is stepped on once, by the falling half. They are then
-    multiplied by mean / sum_i w_i dt_i, after which the ends are no longer exactly `low`. dt_i is the step's
-    share of the run: for flow the difference in t, as in the paper; for VE models 1/N, because their
-    timesteps are spaced evenly in the index while their sigmas are not. A run that ends above 0 is normalised
-    over the part that it covers. `values` are those weights, filled by `for_run`; without them `weight` is
-    the raw, unnormalised triangle. Between steps the nearest step counts. mean = low is the constant.
+    Jin, Shi, Gu 2025, arXiv 2509.22007 (TV-CFG). The raw weights w_i rise with the step index from `low` to
+    2 mean - low and fall back to `low`; for even N one step alone, of the falling half, is at the top. They are then
+    multiplied by mean / sum_i w_i dt_i, after which the ends are no longer exactly `low`. dt_i is the step's share of
+    the run. For flow it is the difference in t, as in the paper. For VE models it is 1/N, because their timesteps are
+    spaced evenly in the index while their sigmas are not. A run that ends above 0 is normalised over the part that it
+    covers. `values` are the weights of the steps, filled in by `for_run`; without them `weight` is the raw,
+    unnormalised triangle. Between steps the nearest step counts. mean = low is the constant.
     """
 
     mean: float
@@ -236,7 +236,7 @@ class Triangle(Schedule):
             return self
         raw = _triangle(self.low, 2.0 * self.mean - self.low, len(sigmas) - 1)
         mean = sum(w * dt for w, dt in zip(raw, _shares(sigmas, kind), strict=True))
-        if mean == 0.0:  # low = 0, and every step that covers any distance is at an end
+        if mean == 0.0:  # low = 0, and only steps at the ends of the triangle cover any distance
             return replace(self, values=(self.mean,) * len(raw))
         return replace(self, values=tuple(w * (self.mean / mean) for w in raw))
 
