@@ -275,9 +275,9 @@ def up_to_1(scale: float, value: float) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Blended(Stage):
-    """What the kinds below share: a rule, called at each step in the window, whose result is blended in.
+    """What most kinds below share: a rule that is called at each step in the window, and its share in the result.
 
-    rule      `rule(moment)` returns a tensor like the one that it replaces
+    rule      `rule(moment)` returns a tensor: each kind says which
     off       `off(scale, value)`: whether the rule changes nothing, so that it need not be called
     strength  the share of the rule in the result, 0 to 1; 0 is the result without it
     faint     `faint(scale, value)`: whether the rule does little or nothing although its user has not switched it off
@@ -311,9 +311,10 @@ class Baseline(Blended):
 class Skip(Blended):
     """Is the negative still needed?
 
-    The rule sees cond and uncond as the model predicted them and returns which samples have settled: bool, (B,). From
-    the next step on a settled sample gets what the positive's own pass predicts, as at weight 1. Once all samples have
-    settled, all further steps run at weight 1 and make no negative pass.
+    Called at each step in the window that predicts the negative. The rule sees cond and uncond as the model predicted
+    them and returns which samples have settled: bool, (B,). From the next step on a settled sample gets what the
+    positive's own pass predicts, as at weight 1. Once all samples have settled, all further steps run at weight 1 and
+    make no negative pass.
     """
 
 
@@ -362,7 +363,8 @@ class Add(Stage):
 
     open   `open(model, run)`, called when a run opens, returns `weakened(args, run, moment)`. That is called at each
            step; it has the weaker model predict and returns the moment with the prediction as `other`. Either raises
-           Unfit if the MODEL can have no such term
+           Unfit if the MODEL can have no such term. If `weakened` has a method `watch(model_options)`, that is called
+           before a step's first pass and returns the options in which it records something of that pass
     rule   finds the combined result as `moment.guided` and returns it with the term added
     off    whether the weaker model would be the model as it is
     words  follow the scale when the stage describes itself

@@ -193,7 +193,7 @@ class Tokens:
         return tuple(-(-side // p) for side, p in zip(sides, self.patch, strict=True))
 
     def place(self, tokens: slice, latent) -> tuple[slice, tuple[int, int, int] | None]:
-        """Which of `tokens` are the latent's, and their map. The map is None if the latent is unknown or does not fit."""
+        """Which of `tokens` are the latent's, and their map; None for a map that is unknown."""
         if latent is None:
             return tokens, None
         size = self.size(latent)
