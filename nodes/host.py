@@ -24,8 +24,11 @@ def points_of(curve) -> tuple[tuple, bool]:
 
 
 def skips_unet_blocks() -> bool:
-    """Whether a patch can stand in for the spatial transformer of a UNet; before 0.20 it could for other layers."""
-    layer = SpatialTransformer.__new__(SpatialTransformer)  # one that cannot be called
+    """Whether the host lets a patch replace a UNet's spatial transformer; before 0.20 it did for other layers only.
+
+    Tried out on a layer that fails when it is called.
+    """
+    layer = SpatialTransformer.__new__(SpatialTransformer)
     asked = {"patches": {"forward_timestep_embed_patch": [(SpatialTransformer, lambda *args: args[1])]}}
     try:
         return forward_timestep_embed([layer], True, None, transformer_options=asked)

@@ -8,8 +8,9 @@ Formula: y' = sqrt(gamma) y + s sqrt(1 - gamma) n    y" = (y' - mean y') std y/s
 Space: the conditioning, not a prediction. Shapes: y, noise (B, ...), one mean and one deviation per sample.
 Units: noise n is standard normal; s, a float or B values, is measured against embeddings whose deviation is about 1
 (0.02 to 0.3 there); tau1, tau2 and psi in [0, 1].
-Identity: gamma = 1 returns y itself. At gamma = 0 and psi = 1 no s but 0 has any influence.
-Departures: statistics are per sample. A constant y (a zeroed null embedding) has no deviation to restore: it stays y'.
+Identity: gamma = 1 returns y itself. At gamma = 0 and psi = 1 the result is the same for every s above 0.
+Departures: statistics are per sample. A constant y (a zeroed null embedding) has no deviation to restore, so the result
+is y'.
 """
 
 import math
@@ -33,13 +34,13 @@ def cads(y: Tensor, noise: Tensor, *, gamma: float, scale: float | Tensor, psi: 
     mean_now, deviation_now = _statistics(out)
     share = (deviation > 0.0).to(deviation.dtype) * psi
     ratio = deviation / safe(deviation_now)
-    # The mean goes first, for a ratio far from 1 would magnify its rounding.
+    # The mean is taken out first: a ratio far from 1 would magnify its rounding.
     out.sub_(mean_now).mul_(1.0 + share * (ratio - 1.0)).add_(torch.lerp(mean_now, mean, share))
     return out.to(y.dtype)
 
 
 def cads_gamma(progress: float, *, tau1: float = 0.6, tau2: float = 0.9) -> float:
-    """How much of the conditioning a step keeps: 0 at first, 1 from progress 1 - tau1 on."""
+    """gamma, how much of the conditioning a step keeps: 0 at first, 1 from progress 1 - tau1 on."""
     t = 1.0 - progress
     if t <= tau1:
         return 1.0

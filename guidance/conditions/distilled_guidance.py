@@ -9,8 +9,8 @@ Units: g1 and g2 are host scales, as the model's embedding takes them (Flux-dev:
 or B values.
 Identity: g1 = 1 returns low as D_c, g2 = 1 high; g1 = 0 returns low as D_u, bit for bit. `cfg` of the two at g2 is
 high, up to rounding.
-Departures: exact for a perfectly distilled model. A real one is a straight line in g only nearly, so the pair depends
-on g1 and g2, and a wide distance between them keeps the noise of the difference small.
+Departures: exact for a perfectly distilled model. A real one is only nearly a straight line in g, so D_c and D_u depend
+on g1 and g2. A wide distance between g1 and g2 keeps the noise of the difference small.
 """
 
 import torch

@@ -1,1 +1,1 @@
-"""Is the result still an image? What is done to a guided prediction."""
+"""Is the result still an image? Corrections of a guided prediction."""

@@ -5,9 +5,8 @@ Paper: Saharia et al. 2022, "Photorealistic Text-to-Image Diffusion Models with 
 Formula: s = max(1, quantile(|D|, p)) per sample; D <- clip(D, -s, s)/s
 Space: x0 of a PIXEL-space model whose images lie in [-1, 1]. Shapes: (B, C, *spatial). Units: pixel values;
 percentile p in [0, 1], 0.995 in the paper.
-Identity: wherever no value of a sample exceeds 1 it is returned bit for bit.
-Departures: not for latents, which have no range: on unit normal ones this would shrink everything to 0.36.
-For latents see mimic_threshold.
+Identity: a sample whose values all lie in [-1, 1] is returned bit for bit.
+Departures: none. Latents have no such range, and this would shrink unit normal ones to 0.36; use mimic_threshold there.
 """
 
 from torch import Tensor

@@ -9,9 +9,9 @@ scope "sample": one energy per sample. scope "frame": of a video (B, C, T, H, W)
 other latents, which have no frames, one per sample.
 Units: those of the predictions.
 Identity: guided equal to cond is returned, bit for bit.
-Departures: E(V) = 0 returns guided. The percentiles are ranks, rounded outwards, so that a small latent has some
-too. The paper's text on the robust form is read in two ways; the percentiles of the entries, rather than of their
-squares, would measure the mean of the latent and little else.
+Departures: E(V) = 0 returns guided. The percentiles are ranks, rounded outwards, so that even a small latent has values
+between them. The paper's text on the robust form can be read in two ways: percentiles of the entries, in place of their
+squares, would measure little but the mean of the latent.
 """
 
 import functools
@@ -48,7 +48,7 @@ def _norms_of_frames(x: Tensor, *ds: Tensor) -> Iterator[Tensor]:
 
 
 def _middles(x: Tensor, *ds: Tensor, keep: int) -> Iterator[Tensor]:
-    """Roots of the means of the squares between the two percentiles."""
+    """For each d, the root of the mean of the squares of x - d that lie between the two percentiles."""
 
     def middle(x: Tensor, d: Tensor) -> Tensor:
         return between_ranks((x - d).square_(), *BAND).mean(-1).sqrt()

@@ -7,8 +7,8 @@ Space: x - D, which is the noise of a VE model (times sigma) and the velocity of
 Shapes: denoised, x (B, C, *spatial). Units: scale is s, a ratio, a float or B values above 0; 1.004 to 1.017 in the
 authors' code, at 100 steps.
 Identity: scale = 1 returns D bit for bit.
-Departures: the paper knows no flow models. There the velocity is scaled, as the host does, and not the noise, of which
-nothing could be said at t = 1.
+Departures: the paper knows no flow models. For these the velocity is scaled, as by the host; scaling the noise would
+leave D undetermined at t = 1.
 """
 
 import torch

@@ -10,8 +10,8 @@ Space: x0. Shapes: denoised (the guided prediction) (B, C, *spatial); DCT over t
 of a video, and over the only one of 3-D latents; products per sample. Units: weight in [0, 3], a float or B values;
 a (`average`) in (0, 1]; eta in [0, 1]; t noise levels: sigma for "flow", sigma/(1 + sigma) for "ve".
 Identity: weight = 0, the first step, and any step outside the window, bit for bit.
-Departures: `bias_correction` divides g by 1 - (1 - a)^n, so that it is an average from the start. What H holds
-back is subtracted in place of passing on what it lets through: the same, and H holds back low frequencies only.
+Departures: `bias_correction` divides g by 1 - (1 - a)^n after n predictions, so that it is an average from the start.
+The filter is computed as R' - iDCT((1 - H) DCT R'), which is the same; 1 - H is 0 but for few low frequencies.
 """
 
 import math
@@ -66,7 +66,7 @@ def higs(
 
 
 def _difference(d: Tensor, g: Tensor, factor: float, eta: float) -> Tensor:
-    """R' of D and factor g, contiguous and new."""
+    """R' with R = D - factor g; a new, contiguous tensor."""
     if eta == 1.0:
         return torch.sub(d, g, alpha=factor).contiguous()
     dd, dg, _ = products_with_difference(g, d)  # ||D||^2 and <D, g - D>
@@ -75,11 +75,11 @@ def _difference(d: Tensor, g: Tensor, factor: float, eta: float) -> Tensor:
 
 
 def _without_low_frequencies(r: Tensor, made: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-    """iDCT(H DCT r), written over r: frame by frame, so that temporaries are small and batches make no difference."""
+    """iDCT(H DCT r), written over r. Frame by frame, so that temporaries are small and batches make no difference."""
     rows, columns, low = made
 
     def lows(piece: Tensor) -> Tensor:
-        # A copy, for on some processors the last bits of a product depend on where its arguments lie in memory.
+        # A copy, because on some processors the last bits of a product depend on where its arguments lie in memory.
         return (rows.T @ (low * (rows @ (piece.clone() @ columns.T)))) @ columns
 
     if recorded(r):
@@ -92,7 +92,7 @@ def _without_low_frequencies(r: Tensor, made: tuple[Tensor, Tensor, Tensor]) -> 
 
 
 def _filter_for(d: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The rows of the two DCT matrices at which H is not 1, and 1 - H there; of height 1 where there is none."""
+    """The rows of the two DCT matrices where H is not 1, and 1 - H there. A latent without a height has height 1."""
     height, width = d.shape[-2:] if d.ndim > 3 else (1, d.shape[-1])
     reach = CUTOFF - math.log(torch.finfo(d.dtype).eps) / STEEPNESS
     i, j = (torch.arange(min(n, math.ceil(reach * n)), device=d.device) for n in (height, width))
@@ -101,7 +101,7 @@ def _filter_for(d: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _dct(n: int, index: Tensor, like: Tensor) -> Tensor:
-    """These rows of the orthonormal DCT-II of n values."""
+    """The rows `index` of the orthonormal DCT-II matrix of n values, on the device and in the dtype of `like`."""
     turn = index[:, None] * (2 * torch.arange(n, device=like.device) + 1)
     square = (1.0 + (index > 0).to(like.dtype)) / n
     return torch.cos(turn.to(like.dtype) * (math.pi / (2 * n))) * square.sqrt()[:, None]

@@ -6,9 +6,9 @@ Formula: D = G min(1, k ||D_c||/||G||)
 Space: x0. Shapes: guided, cond (B, C, *spatial); the norms run over a whole sample, or over the channels of each pixel.
 Units: limit is k, a ratio; a float or B values.
 Identity: what is within its limit is returned bit for bit, so a large k changes nothing; with k = 1, D_c stays D_c.
-Departures: Lumina's own code takes both norms of the velocity, the host's nodes and this function of x0. Every sample
-has its own limit, where the host's RenormCFG fails for a batch; and the host's CFGNorm shrinks also what is within its
-limit, by 1e-8/||G||.
+Departures: Lumina's own code takes both norms of the velocity; this function, as the host's nodes, takes them of x0.
+Every sample has its own limit; the host's RenormCFG fails for a batch. The host's CFGNorm also shrinks what is within
+its limit, by 1e-8/||G||.
 """
 
 import torch
@@ -29,7 +29,7 @@ def norm_limit(guided: Tensor, cond: Tensor, *, limit: float | Tensor = 1.0, sco
 
 def _pixel_norm(t: Tensor) -> Tensor:
     """||t||_2 over the channels of each pixel, (B, 1, *spatial)."""
-    # Channel by channel: a reduction over several samples at once may round differently than over one.
+    # Channel by channel: a reduction over several samples at once may round differently than one over a single sample.
     first, *others = t.split(1, dim=1)
     square = wide(first).square()
     for channel in map(wide, others):

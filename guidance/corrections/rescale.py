@@ -4,15 +4,15 @@ Paper: Lin, Liu, Li, Yang 2023, "Common Diffusion Noise Schedules and Sample Ste
 section 3.4.
 Formula: G' = phi r G + (1 - phi) G,  r = std(C)/std(G)
 Space: that of the tensors; the paper's are v-predictions. `rescale` takes them as they come. `rescale_denoised` takes
-denoised predictions and does it in v, eps or x0, without leaving x0: there, y = x - b D has the spread up to a factor,
+denoised predictions and rescales their v, eps or x0 without converting them: v and eps are y = x - b D up to a factor,
     v      b = sigma^2 + 1 (VE), 1 (flow: the velocity)
     eps    b = 1 (VE), 1 - t (flow)
-and scaling y by k = 1 + phi (r - 1) is D' = k D + (1 - k) x/b.
+and scaling y by k = 1 + phi (r - 1) gives D' = k D + (1 - k) x/b.
 Shapes: all (B, C, *spatial); one standard deviation per sample, over everything but the batch. Units: phi in [0, 1],
 0.7 in the paper, a float or a tensor of B values; sigma is the host's.
 Identity: phi = 0, or guided equal to cond, returns guided bit for bit.
-Departures: a constant G (0/0) is left as it is. The host's node works in the v of VE models for flow models too, and
-over dimensions 1 to 3 alone, which leaves out the width of a video and which a sound does not have.
+Departures: a constant G (0/0) is left as it is. The host's node works in the v of VE models for flow models too. It
+takes deviations over dimensions 1 to 3 alone; these omit the width of a video, and a sound does not have all of them.
 """
 
 import torch
@@ -39,7 +39,7 @@ def rescale_denoised(
     space: str = "v",
     phi: float | Tensor = 0.7,
 ) -> Tensor:
-    """D' of denoised predictions, in the dtype of `guided`; space is "v", "eps" or "x0".
+    """D', in the dtype of `guided`, for denoised predictions; space is "v", "eps" or "x0".
 
     Raises ValueError for an unknown space.
     """
@@ -49,7 +49,7 @@ def rescale_denoised(
         return rescale(guided, cond, phi=phi)
     b = _SHARE[space, kind](per_sample(sigma, x))
     change = _change(*spreads_of_sums(x, -b, guided, cond), phi)
-    # At t = 1 the eps of a flow does not depend on D: b and the change are 0.
+    # At t = 1 the eps of a flow does not depend on D, so b and the change are 0.
     return weighted_sum((1.0 + change, guided), (-change / safe(b), x))
 
 

@@ -9,8 +9,8 @@ Space: eps. Shapes: denoised, x (B, C, *spatial). Units: sigma is the host's, fr
 k > 0 is the inverse temperature; data_sigma is S > 0, in the units of the latent: how far apart the data lie that are
 to be seen as one. Each is a float or B values.
 Identity: k = 1 returns D bit for bit, and so does t = 1, where there is no signal to rescale.
-Departures: none in the formula. It is written without a division by alpha or sigma, so that both ends need no case of
-their own: at sigma = 0, r = k and D' = k D + (1 - k) x, which is D there. The host returns D itself.
+Departures: none in the formula. It is written without a division by alpha or sigma, so that neither end needs a case of
+its own: at sigma = 0, r = k and D' = k D + (1 - k) x, which is D there. The host returns D itself.
 """
 
 from torch import Tensor

@@ -10,8 +10,8 @@ as hard as using it in place of the empty prompt does. All floats or tensors of 
 (Chang, Kim, Choi 2025, arXiv 2510.26052, which has the negative rewritten during the run) is the same at
 w_i = 20; hand-written negatives want 1 to 5.
 Identity: no negatives, or all weights 0, is `cfg`; a negative equal to uncond changes nothing.
-Departures: the strength of a composed negative does not depend on w, that of a negative in the place of
-uncond does (it is w - 1). NOT is one D_n - D_u stronger than that, and at w = 1 it is not cond.
+Departures: the strength of a composed negative does not depend on w, whereas a negative in the place of uncond has the
+strength w - 1. NOT has the strength w, so at w = 1 it is not cond.
 """
 
 from collections.abc import Iterator, Sequence
@@ -46,7 +46,7 @@ def negative_terms(uncond: Tensor, negatives: Sequence[Tensor], *, weights: Sequ
 
 
 def total(terms: Iterator[Tensor], like: Tensor) -> Tensor:
-    """The sum of tensors that the caller has no further use for, or zeros."""
+    """The sum of the terms, or zeros without any. The first term may be overwritten."""
     result = next(terms, None)
     if result is None:
         return torch.zeros_like(like)
@@ -56,7 +56,7 @@ def total(terms: Iterator[Tensor], like: Tensor) -> Tensor:
 
 
 def weighted(negatives: Sequence[Tensor], weights: Sequence[float | Tensor]) -> list[tuple[Tensor, float | Tensor]]:
-    """Negatives with their weights, those whose weight is the number 0 left out.
+    """(negative, weight) for each negative, without those whose weight is the number 0.
 
     Raises ValueError if there are not as many weights as negatives.
     """

@@ -1,4 +1,4 @@
-"""Contrastive CFG (CCFG): the prompt attracts the more, and a negative repels the less, the further off they are.
+"""Contrastive CFG (CCFG): a prompt attracts more, and a negative repels less, the further off its prediction is.
 
 Paper: Chang, Chung, Ye 2024, "Contrastive CFG: Improving CFG in Diffusion Models by Contrasting Positive and
 Negative Concepts", arXiv 2411.17077.
@@ -6,11 +6,11 @@ Formula: D = D_u + p (D_c - D_u) - q (D_n - D_u),  p = 2 w s(tau ||eps_c - eps_u
          q = 2 w s(-tau ||eps_n - eps_u||^2),  s(z) = 1/(1 + exp(-z))
 Space: the norms are of eps, the rest is free. Shapes: cond, uncond, negative (B, C, *spatial); norms per sample.
 Units: scale is the host scale w; p lies in [w, 2 w), q in (0, w]. tau >= 0 multiplies a SUM over the latent, which
-is tens to hundreds for 4 x 64 x 64 values: at the paper's 0.2 that is p = 2 w and q = 0, and the negative acts at
-high noise alone, where the predictions differ least. sigma is the host's, a float or a tensor of B values.
+is tens to hundreds for 4 x 64 x 64 values. At the paper's tau of 0.2 that gives p = 2 w and q = 0; the negative then
+acts at high noise alone, where the predictions differ least. sigma is the host's, a float or a tensor of B values.
 Identity: tau = 0 is `compose` with the weight w, bit for bit; a negative equal to uncond has no term.
-Departures: per_element takes the MEAN of the squares instead and is ours: tau then means the same at every size,
-and wants to be 50 to 500. Where predictions are equal their norm is 0 at sigma = 0 too.
+Departures: per_element is ours. It takes the MEAN of the squares, so that tau means the same at every size; 50 to 500
+are useful then. Where predictions are equal their norm is 0 at sigma = 0 too.
 """
 
 import torch

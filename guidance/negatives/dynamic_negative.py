@@ -1,13 +1,13 @@
-"""Dynamic Negative Guidance (DNG): a negative that is as strong as the run is likely to end at what it names.
+"""Dynamic Negative Guidance (DNG): the likelier the run is to end at what a negative names, the stronger it is.
 
 Paper: Koulischer, Deleu, Raya, Demeester, Ambrogioni 2024, "Dynamic Negative Guidance of Diffusion Models", arXiv
 2410.14398, and its official code.
 Formula: D = D_b - lam (D_n - D_b),  lam = lam0 p/(1 - p),  p the running posterior of the negative
-         a step x -> x', sigma -> sigma' multiplies p by exp((-tau L + delta (1 + sigma'^2))/(2 s^2)), within p_min
-         and p_max;  L = ||x' - mu_n||^2 - ||x' - mu_b||^2,  mu_i = r x + (1 - r) D_i,  r = (sigma'/sigma)^2,
+         a step x -> x', sigma -> sigma' multiplies p by exp((-tau L + delta (1 + sigma'^2))/(2 s^2)) and keeps it
+         in [p_min, p_max];  L = ||x' - mu_n||^2 - ||x' - mu_b||^2,  mu_i = r x + (1 - r) D_i,  r = (sigma'/sigma)^2,
          s^2 = sigma'^2 (1 - r)
-Space: D is free; the posterior is in VE coordinates, for flow x/(1 - t) and t/(1 - t), in which tau acts as in the
-paper's VP ones and delta after the factor 1 + sigma'^2.
+Space: D is free. The posterior is in VE coordinates, which for flow are x/(1 - t) and t/(1 - t). The paper's are VP:
+tau acts alike in both, and the factor 1 + sigma'^2 makes delta do so.
 Shapes: base, negative, x (B, C, *spatial); one posterior per sample. Units: scale lam0 (5 in the code); base D_b is
 the prediction to go from, the positive's for text to image, the unconditional one in the paper's other experiments.
 Identity: scale = 0 is base, bit for bit; D_n = D_b with delta = 0 leaves p as it is.
@@ -31,7 +31,14 @@ __all__ = ["dynamic_negative", "dynamic_negative_terms"]
 
 
 class Seen(NamedTuple):
-    """A step as the next one needs it, in VE coordinates: x, d and e of the card; the others are (B, 1, ..., 1)."""
+    """A step as the next one needs it, in VE coordinates.
+
+    log_p  the posterior, (B, 1, ..., 1)
+    sigma  the level, (B, 1, ..., 1)
+    x      the latent
+    apart  d of the card, in the shape of x
+    lead   e of the card, (B, 1, ..., 1)
+    """
 
     log_p: Tensor
     sigma: Tensor
@@ -83,7 +90,7 @@ def dynamic_negative_terms(
 def _pull(
     base, negative, x, sigma, kind, scale, prior, tau, delta, p_min, p_max, state: Memory | None
 ) -> tuple[Tensor, Tensor]:
-    """D_n - D_b, and lam per sample; notes the step in `state`."""
+    """D_n - D_b, and lam per sample; keeps the step in `state`."""
     if not 0.0 < p_min <= prior <= p_max < 1.0:
         raise ValueError(f"expected 0 < p_min <= prior <= p_max < 1, got {p_min}, {prior} and {p_max}.")
     b, n = wide(base), wide(negative)
@@ -127,5 +134,5 @@ def _each(value: float | Tensor, like: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _precise(device: torch.device) -> torch.dtype:
-    """Other devices than these may have no float64."""
+    """float64 on the devices that are known to have it, else float32."""
     return torch.float64 if device.type in ("cpu", "cuda") else torch.float32

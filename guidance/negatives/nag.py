@@ -1,4 +1,4 @@
-"""Normalized Attention Guidance (NAG): a prompt's attention, pushed away from what another text would have it be.
+"""Normalized Attention Guidance (NAG): the attention to the prompt, pushed away from the attention to another text.
 
 Paper: Chen, Bandyopadhyay, Zou, Song 2025, "Normalized Attention Guidance: Universal Negative Guidance for Diffusion
 Models", arXiv 2505.21179, algorithm 1.
@@ -7,9 +7,9 @@ Formula: with z+ and z- what the same queries attend to in the two texts, per to
 Space: the model's hidden states, before the output projection of an attention. Shapes: both (B, N, ..., C); the norms
 run over C, the channels of a token (all heads side by side).
 Units: scale is s (the paper's phi is s - 1), a float or a tensor of B values; tau and alpha are ratios; norm is q.
-Identity: bit for bit, s = 1 with tau >= 1, alpha = 0 and z- = z+ with tau >= 1 are z+.
-Departures: none from the paper. The authors' own code takes q = 2 for Flux and 1 elsewhere, and divides by R, which is
-0/0 where a token is zero: here such a token stays zero.
+Identity: z+, bit for bit, for alpha = 0; for tau >= 1 also with s = 1 and with z- = z+.
+Departures: none from the paper. The authors' own code takes q = 2 for Flux and 1 elsewhere. It divides by R, which is
+0/0 where a token is zero; here such a token stays zero.
 """
 
 import functools

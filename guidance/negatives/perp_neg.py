@@ -5,7 +5,7 @@ arXiv 2304.04968.
 Formula: p = D_c - D_u, n_i = D_ni - D_u, perp(a) = a - (<a, p>/||p||^2) p
          D = D_u + w [p - sum_i w_i perp(n_i)]
 Space: free. Shapes: cond, uncond and each negative (B, C, *spatial); inner products per sample.
-Units: scale is the host scale w; w_i is relative to it (the host's node calls it neg_scale; there it is 1).
+Units: scale is the host scale w; w_i is relative to it. The host's node calls it neg_scale, with a default of 1.
 Identity: no negatives, or all weights 0, is `cfg`; so is a negative parallel to the positive.
 Departures: the host's node reduces over the batch and returns NaN where cond equals uncond; here each sample
 has its own projection, and with p = 0 there is no direction to protect: perp(a) = a.
@@ -68,8 +68,7 @@ def _effective(negatives, weights, like: Tensor) -> tuple[list[Tensor], list[flo
 def _reach(
     scale: float | Tensor, cond: Tensor, uncond: Tensor, negatives: list[Tensor], weights: list[float | Tensor]
 ) -> Tensor:
-    """w + sum_i w_i <n_i, p>/||p||^2: the scale of p, with the parallel parts of the negatives given back; w where p is
-    0."""
+    """w + sum_i w_i <n_i, p>/||p||^2, the scale of p that gives back the negatives' parts along it; w where p is 0."""
     square, *products = products_along(uncond, cond, *negatives)
     reach = scale if isinstance(scale, Tensor) else torch.full_like(square, scale)
     for product, w in zip(products, weights, strict=True):
@@ -78,7 +77,7 @@ def _reach(
 
 
 def _less_negatives(start: Tensor, u: Tensor, *rest: float | Tensor) -> Tensor:
-    """start - sum_i w_i (D_ni - D_u), written into `start`; `rest` has the negatives, and then their weights."""
+    """start - sum_i w_i (D_ni - D_u), written into `start`; `rest` is all negatives, followed by all weights."""
     count = len(rest) // 2
     for n, w in zip(rest[:count], rest[count:], strict=True):
         add_(start, n - u, -w)

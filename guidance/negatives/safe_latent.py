@@ -6,12 +6,12 @@ Formula: in eps and per value, with the prediction eps_S for the concept and the
          mu = min(1, s |eps_c - eps_S|) where eps_c - eps_S < lambda, else 0
          gamma = mu (eps_S - eps_u) + s_m nu,   nu <- beta nu + (1 - beta) gamma
          eps = eps_u + w (eps_c - eps_u - gamma), without gamma during the warm-up
-Space: eps. With k = sigma ("ve") or t/(1 - t) ("flow") a difference of eps is one of D over -k, which turns the
-comparison round: D_c - D_S > -lambda k. Shapes: cond, uncond, concept (B, C, *spatial).
+Space: eps. A difference of eps is one of D divided by -k, with k = sigma ("ve") or t/(1 - t) ("flow"). The minus turns
+the comparison round: D_c - D_S > -lambda k. Shapes: cond, uncond, concept (B, C, *spatial).
 Units: scale is the host scale w; concept_scale s, threshold lambda in eps, momentum_scale s_m, momentum_beta in [0,
 1). Identity: without a momentum to carry on, concept_scale = 0 and a concept equal to uncond are `cfg`, bit for bit.
-Departures: none in the formula. At the ends of a run, where one of eps and D has no limit, k is kept above 1e-6 and
-the momentum, which is one of eps, is left out where k is infinite (flow at t = 1).
+Departures: none in the formula. At the ends of a run eps or D has no limit: k is kept above 1e-6, and the momentum,
+which is in eps, is left out where k is infinite (flow at t = 1).
 """
 
 import torch
@@ -71,7 +71,7 @@ def safe_latent_terms(
 def _away(
     c, u, s, sigma, kind, concept_scale, threshold, momentum_scale, momentum_beta, state: Memory | None
 ) -> Tensor:
-    """k gamma, which is - gamma in D; notes nu in `state`."""
+    """k gamma: what D gains when eps loses gamma. Keeps nu in `state`."""
     k = _as_tensor(noise_ratio(per_sample(sigma, c), kind=kind), c).clamp(min=1e-6)
     away = _share(c - s, k, concept_scale, threshold).mul_(u - s)
     if state is None:
@@ -85,7 +85,7 @@ def _away(
 
 
 def _share(apart: Tensor, k: Tensor, concept_scale: float, threshold: float) -> Tensor:
-    """mu of each value, 0 where the prediction is already far enough on the other side of the concept."""
+    """mu of each value; 0 where the prediction is already far enough from the concept."""
     return (apart.abs() * (concept_scale / k)).clamp_(max=1.0).masked_fill_(apart <= -threshold * k, 0.0)
 
 

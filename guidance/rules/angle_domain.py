@@ -4,18 +4,17 @@ Paper: Jin, Xiao, Liu, Gu 2025, "Angle Domain Guidance: Latent Diffusion Require
 Extrapolation", ICML 2025, arXiv 2506.11039.
 Formula: theta = angle(D_c, D_u),  a = min((w - 1) theta, max_angle),  e = D_c - (<D_c, D_u>/||D_u||^2) D_u
     angle_domain   D = cos(a) D_c + k e,  k = sin(a)/sin(theta), or w - 1 where sin(theta) <= 1e-3
-    rotate         D = cos(a) D_c + sin(a) q,  q orthogonal to D_c, of its norm, away from D_u; and here a is
-                   at most pi - theta too, so that no rotation passes the opposite of D_u
+    rotate         D = cos(a) D_c + sin(a) q,  q orthogonal to D_c, of the norm of D_c, pointing away from D_u; here a
+                   is also at most pi - theta, so that no rotation passes the opposite of D_u
 Space: x0, as the model sees it: a shift of the latent changes the angles. Shapes: cond, uncond (B, C,
 *spatial), one angle per sample over everything but the batch.
 Units: scale is the host scale w, a float or a tensor of B values (4-7 in the paper); max_angle in radians
 limits the EXTRA angle a, not theta.
 Identity: scale = 1 returns cond, scale = 0 uncond, bit for bit; up to 1 both functions are plain `cfg`.
-Departures: angle_domain does not keep the norm: ||D||^2/||D_c||^2 = 1 + sin(2a) sin(theta); and D is not at
-theta + a from D_u. rotate is exact in both and is not the paper's. The official code has no identity at
-w = 1, is wrong for batches, gives NaN at theta = 0 and D_c/2 near theta = pi. Here an undefined direction
-returns D_c: D_u = 0, D_c = 0 (or either lost in the rounding of the other), or theta within 2e-3 of pi, which is the
-rounding of a bfloat16 prediction.
+Departures: angle_domain changes the norm, ||D||^2/||D_c||^2 = 1 + sin(2a) sin(theta), and its D is not at theta + a
+from D_u. rotate is exact in both and is ours. The official code has no identity at w = 1, is wrong for batches, gives
+NaN at theta = 0 and D_c/2 near theta = pi. Here D_c is returned where the direction is undefined: where D_u or D_c is 0
+or lost in the rounding of the other, and where theta is within 2e-3 of pi, the rounding of a bfloat16 prediction.
 """
 
 import math
@@ -35,7 +34,7 @@ def angle_domain(cond: Tensor, uncond: Tensor, *, scale: float | Tensor, max_ang
 
 
 def rotate(cond: Tensor, uncond: Tensor, *, scale: float | Tensor, max_angle: float = math.pi / 3) -> Tensor:
-    """D_c turned away from D_u by a; same norm as D_c, at theta + a from D_u. In the dtype of `cond`."""
+    """D_c turned away from D_u by a: at theta + a from D_u, with the norm of D_c. In the dtype of `cond`."""
     return _turn(_rotation_coefficients, cond, uncond, scale, max_angle)
 
 
@@ -65,9 +64,10 @@ def _turn(coefficients, cond: Tensor, uncond: Tensor, scale: float | Tensor, max
 
 
 def _across(dd: Tensor, ad: Tensor, aa: Tensor) -> Tensor:
-    """The length of the part of d, the difference of b and a, across a; 0 if it is within the rounding.
+    """The length of the part of b orthogonal to a; 0 if it is within the rounding.
 
-    It is that of b too, and from d it keeps its digits where a and b are close.
+    The arguments are <d, d>, <a, d> and <a, a> with d = b - a. The orthogonal parts of b and d are the same, and that
+    of d keeps its digits where a and b are close.
     """
     square = dd - ad.square() / safe(aa)
     return torch.where(square > 8.0 * torch.finfo(dd.dtype).eps * dd, square, 0.0).sqrt()

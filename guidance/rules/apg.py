@@ -8,8 +8,8 @@ Space: x0. Shapes: cond, uncond (B, C, *spatial); norms and products per sample.
 w; norm_threshold r in the units of the latent, summed over all its values (2.5 to 15 for SD-class latents of
 512 to 1024 pixels, in proportion to the root of their number); eta in [0, 1]; momentum in (-1, 0].
 Identity: scale = 1 is cond; eta = 1 without threshold and momentum is `cfg`, bit for bit.
-Departures: where D_c is zero nothing is parallel to it. The host's node is the paper's at w + 1; the guider of
-diffusers pushes from D_u instead, and takes what the network gives out for x0.
+Departures: where D_c is zero, par is 0. The host's node at w is the paper's at w + 1. The guider of diffusers adds the
+update to D_u instead, and uses the network's output as if it were x0.
 """
 
 import torch
@@ -34,8 +34,8 @@ def apg(
 ) -> Tensor:
     """D_c + (w - 1) (g - par + eta par), in the dtype of `cond`.
 
-    `state`, which `state.begin(step)` tells each step, carries m from one to the next. It is needed with a momentum
-    alone; without it each call is a first step.
+    `state` carries m from step to step; call `state.begin(step)` at each step. Only a momentum needs it. Without it
+    each call is a first step.
     """
     if eta == 1.0 and norm_threshold == 0.0 and momentum == 0.0:
         return cfg(cond, uncond, scale=scale)
@@ -58,7 +58,7 @@ def _with_momentum(c: Tensor, u: Tensor, momentum: float, state: Memory) -> Tens
 
 
 def _products(c: Tensor, u: Tensor, m: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-    """||D_c||^2, <D_c, m> and ||m||^2; without momentum m is D_c - D_u, which is then never made."""
+    """||D_c||^2, <D_c, m> and ||m||^2. An m of None stands for D_c - D_u, which is never made then."""
     if m is not None:
         return *products(c, m), dot(m, m)
     cc, cd, dd = products_with_difference(u, c)

@@ -4,15 +4,15 @@ Paper: Malarz, Kasymov, Zieba, Tabor, Spurek 2025, "Classifier-free Guidance wit
 2502.10574; the official code's gamma.
 Formula: d = eps_c - eps_u        D = D_u + max(floor, w (r/||d||)^gamma) (D_c - D_u)
     paper   r = 1, no floor, and w = w0 B(p; a, b), the density of the beta distribution (`Beta` in schedule.py)
-    ours    r = reference sqrt(n) for n values a sample: w means what it does in CFG where the root mean square
-            of d is `reference`, whatever the size of the latent
+    ours    r = reference sqrt(n) for n values a sample: where the root mean square of d is `reference`, w means
+            what it means in CFG, whatever the size of the latent
 Space: the rule is space-free, the norm is of eps: ||D_c - D_u||/sigma (VE), (1 - t)/t ||D_c - D_u|| (flow).
 Shapes: cond, uncond (B, C, *spatial), the norm per sample over everything but the batch.
-Units: scale is the host scale w; with gamma = 1 and no reference the update has the norm w in eps, and w no
-longer its usual meaning (||d|| is about 5 to 30 for SD at 512 pixels). floor is a host scale, 1 for never less
-than cond; sigma the host's, a float or B values, above 0.
+Units: scale is the host scale w. With gamma = 1 and no reference the update has the norm w in eps, so w has another
+range (||d|| is about 5 to 30 for SD at 512 pixels). floor is a host scale; at 1 the weight is never less than that of
+cond. sigma is the host's, a float or B values, above 0.
 Identity: gamma = 0 with a floor up to w is `cfg`, bit for bit; scale = 0 without a floor is uncond.
-Departures: floor and reference. Where d is zero, as it is at t = 1 of a flow model, nothing is divided.
+Departures: floor and reference. Where d is zero, as at t = 1 of a flow model, the weight is not divided.
 """
 
 import math

@@ -11,8 +11,8 @@ Space: free. Shapes: cond, uncond (B, C, *spatial); pyramids over the last two d
 the last one of a 3-D latent; any size. Units: scale is the host scale w; gains g_l from the finest band to the
 coarsest are factors of it: the paper's weights 10 and 5 for SDXL are w = 10 with gains (1, 0.5).
 Identity: gains of 1 are `cfg`, equal gains are `cfg` at w g_0, bit for bit; scale = 0 is uncond.
-Departures: the paper's code pads each side to a power of two and mirrors at the edges. Its weights for the part
-of a band along D_c are left out.
+Departures: the paper's code pads each side to a power of two and mirrors at the edges. The paper's extra weights for
+the part of a band along D_c are left out.
 """
 
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ def fdg(cond: Tensor, uncond: Tensor, *, scale: float | Tensor, gains: Sequence[
 
 
 def _coarser(smaller: Tensor, gains: Sequence[float], shape: Sequence[int]) -> Tensor:
-    """What the gains after the first add to g_0 times a band of this shape, from the next one."""
+    """up((g_1 - g_0) G_1 + up((g_2 - g_1) G_2 + ...)), of this shape; `smaller` is G_1."""
     rest = smaller * (gains[1] - gains[0])
     if len(gains) > 2:
         rest += _coarser(_smaller(smaller), gains[1:], smaller.shape[-2:])
@@ -53,14 +53,14 @@ def _smaller(t: Tensor) -> Tensor:
 
 
 def _halved(t: Tensor, dim: int) -> Tensor:
-    # A binomial blur is a chain of means of neighbours; on an even side one more centres the value on two.
+    # A binomial blur is a chain of means of neighbours; an even side takes one more, the mean of each two.
     means = 4 + (t.shape[dim] + 1) % 2
     blurred = _means(_with_edges(t, dim, means // 2), dim, means)
     return blurred[..., ::2] if dim == -1 else blurred[..., ::2, :]
 
 
 def _doubled(t: Tensor, dim: int, size: int) -> Tensor:
-    # Each value twice and then two means (even side) or one (odd side) is linear interpolation; four are the blur.
+    # Each value twice and then two means (even side) or one (odd side) is linear interpolation; four more are the blur.
     means = 6 - size % 2
     return _means(_twice(t, dim, (means + 2) // 4).narrow(dim, (means + 1) % 2, size + means), dim, means)
 
@@ -70,13 +70,13 @@ def _twice(t: Tensor, dim: int, edges: int) -> Tensor:
 
 
 def _with_edges(t: Tensor, dim: int, times: int) -> Tensor:
-    """The first and the last value repeated so many times more."""
+    """t with its first and its last value repeated `times` times more."""
     first, last = t.narrow(dim, 0, 1), t.narrow(dim, t.shape[dim] - 1, 1)
     return torch.cat([first] * times + [t] + [last] * times, dim)
 
 
 def _means(t: Tensor, dim: int, times: int) -> Tensor:
-    """Means of neighbours, several times; each makes one value less."""
+    """t replaced by the means of neighbouring values, `times` times; each time takes one value off the length."""
     for _ in range(times):
         between = t.shape[dim] - 1
         t = t.narrow(dim, 0, between) + t.narrow(dim, 1, between)

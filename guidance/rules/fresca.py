@@ -8,9 +8,9 @@ Space: free. Shapes: cond, uncond (B, C, *spatial); spectra of the last two dime
 last one of a 3-D latent. Units: scale is the host scale w; low and high are factors of it (1 and 1.2 to 1.5);
 cutoff is the radius as a share of the Nyquist frequency, 0 the mean alone, 1 all along an axis, sqrt(2) everything.
 Identity: low = high = 1 is `cfg`, and low = high is `cfg` at w low, bit for bit; scale = 0 is uncond.
-Departures: the original's region is a box of a fixed 20 lines to each side of zero, a share of Nyquist that changes
-with the size (0.31 at a side of 128, all at 40); and one line longer on the side of the negative frequencies, so
-that on its border the real part has the mean of the two gains. A radius has the same gain at both signs.
+Departures: the original's low region is a box of 20 lines to each side of zero, whatever the size, so its share of
+Nyquist changes (0.31 at a side of 128, all at 40). It is one line longer for negative frequencies, so on that border
+the real part gets the mean of the two gains. Our radius gives both signs the same gain.
 """
 
 import torch
@@ -45,7 +45,7 @@ def fresca(
 
 
 def _radius(t: Tensor) -> Tensor:
-    """Of each line that rfft2 gives, in units of the Nyquist frequency."""
+    """The radius of each line of the spectrum that rfft2 returns, in units of the Nyquist frequency."""
     height, width = picture(t)
     rows = torch.fft.fftfreq(height, d=0.5, dtype=wide_dtype(t), device=t.device)
     columns = torch.fft.rfftfreq(width, d=0.5, dtype=wide_dtype(t), device=t.device)

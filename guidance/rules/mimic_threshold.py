@@ -15,7 +15,7 @@ per_channel = False. Units: scale and mimic_scale are host scales (floats or ten
 w 10-20, m 5-8), percentile in [0, 1] (0.95-1), phi in [0, 1].
 Identity: phi = 0 is `cfg` bit for bit; so is mimic_scale = scale with percentile 1 and measure "ad".
 Departures: statistics are always per sample; the original's non-separate mode mixes the batch. A constant
-channel (0/0 in the original) is left as it is. The mean that is put back is that of G, as in the original.
+channel (0/0 in the original) is left as it is. The mean that is added back is that of G, as in the original.
 """
 
 import torch

@@ -5,7 +5,7 @@ Posterior-Mean Control" (PMC-CFG), arXiv 2609.24287; there is no code, and two r
 Formula: D = D_c + beta Delta with Delta = D_c - D_u and the largest beta <= w - 1 for which
 ||D_c + beta Delta|| <= gamma ||D_c||. With k the cosine between D_c and Delta and r = sqrt(k^2 + gamma^2 - 1) that is
     beta = min(w - 1, (r - k) ||D_c||/||Delta||)        r - k = (gamma^2 - 1)/(k + r) where k > 0
-Space: x0; beta, once found, is that of every space. Shapes: cond, uncond (B, C, *spatial), one beta per sample.
+Space: x0; the beta found there serves in every space. Shapes: cond, uncond (B, C, *spatial), one beta per sample.
 Units: scale is the host scale w; gamma >= 1 is a ratio of norms (1.05 to 1.15); floor in [0, 1] is the least share
 of w - 1 that is kept.
 Identity: up to a scale of 1, and with floor = 1, it is `cfg`, bit for bit; a large gamma is `cfg` too.
@@ -33,7 +33,7 @@ def pmc(cond: Tensor, uncond: Tensor, *, scale: float | Tensor, gamma: float = 1
         return cfg(cond, uncond, scale=w)
     c, u = wide(cond), wide(uncond)
     extra = w - 1.0
-    # Where w is below 1 the lower bound passes the upper one, and clamp returns the upper: plain CFG.
+    # Where w is below 1 the lower bound is above the upper one; clamp then returns the upper one, which is plain CFG.
     beta = _largest(c, u, gamma).clamp(floor * extra, extra)
     return torch.lerp(u, c, 1.0 + beta).to(cond.dtype)
 

@@ -7,7 +7,7 @@ Space: the velocity of a flow model. The same ratio of eps for VE models, where 
 close to w_max. Shapes: cond, uncond, x (B, C, *spatial) -> (B,), a scale for `cfg`.
 Units: scale is the host scale w_max (18 in RAAG, 10 in MAMBO-G), a float or B values; alpha at least 0 (12, 8).
 Identity: alpha = 0 is w_max; w_max = 1 is 1, the conditional prediction.
-Departures: the limits where a norm is zero: w_max for D_c = D_u, else 1 for x = D_u.
+Departures: where a norm is zero, the limit of the formula: w_max for D_c = D_u, else 1 for x = D_u.
 """
 
 import torch

@@ -1,21 +1,21 @@
-"""Skimmed CFG: a lower weight at the values which the usual one drives furthest out, and an exact form of our own.
+"""Skimmed CFG: a lower weight at the values that the usual one drives furthest out, and an exact form of our own.
 
 Source: Extraltodeus/Skimmed_CFG, known to us by its formulas; no paper.
-Formula, value by value, with beyond(A, B, k) true where A lies beyond B on its own side of zero, G = B + k (A - B)
-lies on that side too, and beyond x on it: sgn(A - B) = sgn G = sgn(G - x) = sgn A
+Formula, value by value. beyond(A, B, k) is true where sgn(A - B) = sgn G = sgn(G - x) = sgn A with G = B + k (A - B):
+seen in the direction of A, A lies beyond B, and G lies beyond zero and beyond x.
     skimmed        u = D_c + (s/w) (D_u - D_c) where beyond(D_u, D_c, w), else D_u
                    c = u + (s/(w - 1)) (D_c - u) where beyond(D_c, u, w - 1), else D_c
                    D = u + w (c - u)
     skimmed_exact  D = D_u + min(s, w) (D_c - D_u) where beyond(D_u, D_c, w) or beyond(D_c, D_u, w - 1),
                    else D_u + w (D_c - D_u)
-With full_negative s is 0 in the first line of skimmed, and 1 where beyond(D_u, D_c, w) in skimmed_exact.
+With full_negative, s is 0 in the first line of skimmed; in skimmed_exact the weight is 1 where beyond(D_u, D_c, w).
 Space: x0: the sign of a value counts, so a shift of the latent changes the result. Shapes: cond, uncond, x (B, C,
-*spatial); x is the noisy latent, None leaves its test out. Units: scale is the host scale w, skim the lower one s.
+*spatial); x is the noisy latent, and None omits the test of G - x. Units: scale is the host scale w, skim the lower s.
 Identity: up to a scale of 1 both are plain `cfg`, bit for bit; skimmed_exact is with skim >= scale too.
-Departures: skimmed does not reach s: it has the weight 1 + (w - 1) s/w where the first line alone acts and
-w s/(w - 1) where the second alone does, which is more than w once s > w - 1 and has no bound near w = 1.
-skimmed_exact reaches s at the same values and is not the original's. The original divides by 0 at w = 1, writes into
-its arguments, and takes a negative s for w.
+Departures: the weight of skimmed is not s. It is 1 + (w - 1) s/w where the first line alone acts, and w s/(w - 1)
+where the second alone does; the latter is more than w once s > w - 1, and has no bound near w = 1. skimmed_exact gives
+the same values the weight s and is ours. The original divides by 0 at w = 1, writes into its arguments, and takes a
+negative s to mean w.
 """
 
 import torch
@@ -76,7 +76,7 @@ def skimmed_exact(
 
 
 def _beyond(a: Tensor, b: Tensor, k: float | Tensor, x: Tensor | None) -> Tensor:
-    """Where a, and b + k (a - b), lie beyond b, and this also beyond x, on a's side of zero."""
+    """beyond(a, b, k) of the card, for each value; without the test of x if it is None."""
     where = (a - b).mul_(a) > 0
     guided = torch.lerp(b, a, k)
     where &= guided * a > 0

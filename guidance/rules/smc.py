@@ -1,4 +1,4 @@
-"""Sliding Mode Guidance (SMC-CFG): CFG whose error signal is pushed towards a surface on which it dies out.
+"""Sliding Mode Guidance (SMC-CFG): CFG as a controller, whose error is pushed towards a surface on which it dies out.
 
 Paper: Wang, Liu, Chi, Liu, Xue, Duan 2026, "CFG-Ctrl: Control-Based Classifier-Free Diffusion Guidance", arXiv
 2603.03281.
@@ -9,10 +9,10 @@ Space: the network's: E is a difference of velocities (flow) or of eps ("ve"). S
 sigma a float or B values; sign and max elementwise. Units: scale is the host scale w; lam above 1 (5), gain 0.2
 relative, and absolute in the units of a flow's velocity.
 Identity: gain = 0 is `cfg`, bit for bit; scale = 1 is cond and leaves the memory as it was.
-Departures: the paper's K is absolute, which fits flow models alone: eps differs between prompts by about 0.01. For a
-constant E and K: |E| > K shrinks by K; (lam - 1) K/lam < |E| < K changes its sign; a smaller E alternates between
-E - K and E + K. The soft threshold of `chatter_free` does neither of the last two; it and the relative K are not
-the paper's. At w = 1 the paper's formula is D_c - sigma K sign(S).
+Departures: the paper's K is absolute, which fits flow models alone: eps differs between prompts by about 0.01. The
+relative K and `chatter_free` are ours. For a constant E and K the paper's rule has three ranges: |E| > K shrinks by K;
+(lam - 1) K/lam < |E| < K changes its sign; a smaller E alternates between E - K and E + K. `chatter_free`, a soft
+threshold, makes every E below K zero instead. At w = 1 the paper's formula is D_c - sigma K sign(S).
 """
 
 import torch
@@ -60,7 +60,7 @@ def smc(
 
 
 def _side(error: Tensor, sigma: float | Tensor, lam: float, state: Memory | None) -> Tensor:
-    """The side of the surface on which the error is, sign(S); a new tensor."""
+    """sign(S), the side of the surface on which the error is; a new tensor."""
     if state is None or state.value is None:
         return error.sign()
     return (state.value * ((lam - 1.0) * sigma)).add_(error).sign_()

@@ -7,8 +7,8 @@ a_u'. Guidance then takes D_u' for D_u. With the products uu, uc and cc of a_u a
 Space: score; x - D is proportional to it for VE models, and is the velocity times t for a flow, where the paper's code
 and the host take the velocity too. Shapes: cond, uncond and the noisy x (B, C, *spatial), one pair of numbers per
 sample. Units: those of the predictions.
-Identity: a_u parallel to a_c is returned; so is, bit for bit, what has no first singular vector: R at most 1e-6 (uu +
-cc), two orthogonal vectors of one length.
+Identity: uncond, up to rounding, where a_u is parallel to a_c. Uncond, bit for bit, where there is no first singular
+vector, because a_u and a_c are orthogonal and of one length: R at most 1e-6 (uu + cc).
 Departures: the products take the place of a singular value decomposition of the whole latents.
 """
 

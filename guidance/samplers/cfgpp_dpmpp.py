@@ -5,19 +5,21 @@ Models", arXiv 2406.08070, in the form of its official code for SDXL; DPM-Solver
 2022, arXiv 2211.01095.
 Formula, in x = a x0 + s eps (ve: a = 1, s = sigma; flow: a = 1 - t, s = t), D_lam = D_u + lam (D_c - D_u):
     step    x' = a' D_lam + (s'/s)(x - a D_u)
-    2M      the step with D_lam + (1 - e^-h)/(2r) (D_u - D_u of the step before) in place of D_lam
-    2S      the step with D_u for both, to the level in the middle; then the step from x with D_lam and D_u of there
-where h is the length of the step in log(a/s), r that of the step before over h, and the middle halves h.
+    2M      the step, with D_lam + (1 - e^-h)/(2r) (D_u - D_u of the step before) in place of D_lam
+    2S      first the step to the middle level, with D_u in place of D_lam; then the step from x to the end, with the
+            D_lam and D_u of the middle
+where h is the length of the step in log(a/s), r h that of the step before, and the middle level halves h.
 Space: x0. Shapes: tensors (B, C, *spatial). Units: sigmas are floats, the host's own, of one run and so the same for
 all samples; lam in [0, 1] is the weight with which the caller made `guided`.
 Identity: none. lam = 0, or D_c = D_u, is DPM-Solver++ itself; a step to 0 gives D_lam, whatever the order.
-Departures: the official code knows VE levels only. A flow model's run is taken for the VE run x/a at the levels s/a
-that it is, which leaves DPM-Solver++ exact in its coordinates ("bridge form") and every step finite: from t = 1, where
-h is infinite, 2M's correction of the next step is 0 and the middle of 2S is t = 1 again, so that a first-order step
-is the limit. `mixed` is the host's form (and that of the official code for SD1.5): 2M corrects with
-D_lam - D_u of the step before, which differs by (1 - e^-h)/(2r) (D_lam - D_u); the middle of 2S is a CFG++ step, which
-differs by D_lam - D_u; and its end meets the first D_lam, which differs by e^-h (D_lam - D_lam of the middle). The
-host takes the VE formulas for every model: kind "ve" is its form for flow models too.
+Departures: the official code knows VE levels only. A flow model's run is the VE run of x/a at the levels s/a, and is
+taken so: DPM-Solver++ stays exact ("bridge form") and every step is finite. h is infinite from t = 1. There 2M's
+correction of the next step is 0, and the middle level of 2S is t = 1 again: both become first-order steps, as in the
+limit. `mixed` is the host's form, and that of the official code for SD1.5:
+    2M corrects with D_lam - D_u of the step before, which differs by (1 - e^-h)/(2r) (D_lam - D_u);
+    2S goes to the middle by a CFG++ step, which differs by D_lam - D_u; at its end it also uses the first D_lam, which
+    differs by e^-h (D_lam - D_lam of the middle).
+The host uses the VE formulas for every model, so kind "ve" is its form for flow models too.
 """
 
 import math
@@ -32,7 +34,7 @@ __all__ = ["cfgpp_2m", "cfgpp_2s_end", "cfgpp_2s_middle", "cfgpp_step", "middle_
 
 
 def cfgpp_step(x: Tensor, clean: Tensor, noisy: Tensor, *, sigma: float, sigma_next: float, kind: str) -> Tensor:
-    """a' clean + (s'/s)(x - a noisy): to `sigma_next`, clean part from one prediction and noise from another."""
+    """a' clean + (s'/s)(x - a noisy): a step to `sigma_next` that takes its noise from the prediction `noisy`."""
     state = torch.add(wide(x), noisy, alpha=-_SIGNAL[kind](sigma)).mul_(sigma_next / sigma)  # s' eps
     return state.add_(clean, alpha=_SIGNAL[kind](sigma_next)).to(x.dtype)
 
@@ -51,8 +53,8 @@ def cfgpp_2m(
 ) -> Tensor:
     """A step of 2M. `before` is the uncond of the step before, made at `sigma_before`.
 
-    The correction is 0 in a step to 0, and after a step without a length (`sigma_before` equal to `sigma`, which is
-    what to give at the first step) or from t = 1.
+    The correction is 0 in a step to 0, after a step from t = 1 and after a step without a length, which is one whose
+    `sigma_before` equals `sigma`. Pass these as equal at the first step.
     """
     share = _correction(sigma_before, sigma, sigma_next, kind)
     if share:
@@ -86,7 +88,7 @@ def cfgpp_2s_end(
     kind: str,
     mixed: bool = False,
 ) -> Tensor:
-    """The state at the end of a step of 2S; `guided` is that of its beginning, which only the host's form uses."""
+    """The state at the end of a step of 2S. `guided` was made at its beginning; only the host's form uses it."""
     noisy = uncond_middle
     if mixed:
         noisy = torch.sub(wide(guided_middle), guided).add_(uncond_middle)
@@ -94,7 +96,7 @@ def cfgpp_2s_end(
 
 
 def middle_sigma(sigma: float, sigma_next: float, *, kind: str) -> float:
-    """The level halfway between two in log(a/s): 1 from t = 1 of a flow model, 0 to 0."""
+    """The level halfway between two in log(a/s): 1 for a step from t = 1 of a flow model, 0 for a step to 0."""
     if sigma_next == 0:
         return 0.0
     ratio = math.sqrt(noise_ratio(sigma, kind=kind) * noise_ratio(sigma_next, kind=kind))
@@ -104,10 +106,10 @@ def middle_sigma(sigma: float, sigma_next: float, *, kind: str) -> float:
 def renoise(
     x: Tensor, noise: Tensor, *, sigma_down: float, sigma_next: float, kind: str, s_noise: float = 1.0
 ) -> Tensor:
-    """From the level that an ancestral step went down to, back up to `sigma_next`, with fresh unit noise.
+    """The state back up at `sigma_next`, with fresh unit noise, after an ancestral step went down to `sigma_down`.
 
-    (a'/a_down) x + sqrt(s'^2 - (s_down a'/a_down)^2) s_noise noise: the clean part of x keeps its share, and its noise
-    has the variance of the level.
+    (a'/a_down) x + sqrt(s'^2 - (s_down a'/a_down)^2) s_noise noise. The clean part and the noise have the shares that
+    belong to `sigma_next`.
     """
     if sigma_down == sigma_next:  # also t = 1, where there is no signal to keep
         return x
@@ -117,10 +119,10 @@ def renoise(
 
 
 def _correction(sigma_before: float, sigma: float, sigma_next: float, kind: str) -> float:
-    """(1 - e^-h)/(2r): what is still to come of the change that the step before has seen."""
+    """(1 - e^-h)/(2r), the share of the last step's change that this step adds."""
     first, here, there = (half_log_snr(s, kind=kind) for s in (sigma_before, sigma, sigma_next))
     before, h = here - first, there - here
-    if not before > 0 or math.isinf(h):  # not `before <= 0`, which is false for the NaN of two levels of t = 1
+    if not before > 0 or math.isinf(h):  # `before` is NaN between two levels of t = 1, and `before <= 0` false
         return 0.0
     return -math.expm1(-h) * h / (2 * before)
 

@@ -9,10 +9,10 @@ In x0: D = D_c(x) + (t/t~) [D_w(x~) - D_c(x~)], with D_w = D_u + w (D_c - D_u) a
 Space: velocity. Shapes: tensors (B, C, *spatial). Units: sigmas are floats, the host's own, of one run and so the
 same for all samples; sigma_middle above 0; alpha is not a host scale but w - 1.
 Identity: alpha = 0 is an Euler step of the positive alone. Without a predictor (t~ = t) it is plain CFG at w.
-Departures: written with D_w, so that any rule that makes a guided prediction of the pair at x~ can stand for plain
-CFG. On VE models the same with noise, (x - D)/sigma, for velocity, and alpha timed by t = sigma/(1 + sigma): ours, not
-the paper's, which is about flow models. The authors' code goes the whole step (f = 1) at a constant alpha of 4.5, adds
-a little noise to x~, and tells the network a time that is all but t.
+Departures: it is written with D_w, so that any rule of combination can make the guided prediction at x~ in place of
+plain CFG. The paper is about flow models. Ours for VE models is the same with the noise (x - D)/sigma in place of the
+velocity and t = sigma/(1 + sigma) in alpha. The authors' code goes the whole step (f = 1) at a constant alpha of 4.5,
+adds a little noise to x~, and gives the network a time that is almost t.
 """
 
 import torch
@@ -42,6 +42,10 @@ def euler_step(x: Tensor, denoised: Tensor, *, sigma: float, sigma_next: float) 
 def rectified_cfgpp(
     cond: Tensor, guided_middle: Tensor, cond_middle: Tensor, *, sigma: float, sigma_middle: float
 ) -> Tensor:
-    """The prediction that an Euler step from `sigma` is to follow, from the positive's there and the two at t~."""
+    """The prediction for an Euler step from `sigma`, in the dtype of `cond`.
+
+    `cond` is the positive's at `sigma`; `guided_middle` and `cond_middle` are D_w and D_c at x~, whose level t~ is
+    `sigma_middle`.
+    """
     push = torch.sub(wide(guided_middle), cond_middle).mul_(sigma / sigma_middle)
     return push.add_(cond).to(cond.dtype)

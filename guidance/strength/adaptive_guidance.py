@@ -4,13 +4,12 @@ Paper: Castillo, Kohler, Perez, Perez, Pumarola, Ghanem, Arbelaez, Thabet 2023, 
 Acceleration of Conditional Diffusion Models", arXiv 2312.12487.
 Formula: gamma = <p, q>/(||p|| ||q||)        eps: p = x - a D_c, q = x - a D_u, a = 1 (VE) or 1 - t (flow)
     velocity: p = x - D_c, q = x - D_u
-Space: eps, as published; for VE models x - D is sigma eps, so both are the same there. For a flow model x - D is
-t times the velocity, and the same threshold means another thing. Shapes: cond, uncond, x (B, C, *spatial) ->
-(B,).
+Space: eps, as published, or velocity. For VE models x - D is sigma eps, so the two are the same. For flow models x - D
+is t times the velocity, and the same threshold means something else. Shapes: cond, uncond, x (B, C, *spatial) -> (B,).
 Units: a cosine. The paper leaves the negative prediction out from the step on that follows the first gamma of
 0.991 or more. sigma is the host's, a float or B values.
-Identity: none, it is a measurement. Departures: 0 where either vector is zero. At t = 1 of a flow model eps is x
-for both, and gamma 1.
+Identity: none, it is a measurement. Departures: gamma is 0 where either vector is zero. At t = 1 of a flow model both
+eps are x, so gamma is 1.
 """
 
 from torch import Tensor

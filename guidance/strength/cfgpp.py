@@ -10,17 +10,16 @@ Formula, unsampling from s to s' > s, where the roles are swapped (clean part D_
 authors do:
     ve    x' = D_u + (s'/s)(x - D_lam)                          w = lam s'/(s' - s)
     flow  x' = (1-t') D_u + (t'/t)(x - (1-t) D_lam)             w = lam t' (1-t)/(t' - t)
-Ancestral samplers step to sigma_down and then add noise, so s' is `ancestral_sigma_down(s, s', ...)`, for
-both kinds. Exact for euler, ddim and euler ancestral with their eta; no weight is exact for multistep or
-two-stage samplers.
+An ancestral sampler steps to sigma_down and then adds noise; its s' above is `ancestral_sigma_down(s, s', ...)`.
+The weight is exact for euler, ddim and euler ancestral with their eta; no weight is exact for multistep or two-stage
+samplers.
 Space: free. Shapes: none, floats in and out. Units: sigmas are the host's; lam in [0, 1], the paper's lambda,
 is NOT a host scale: 0.6 is about w = 7.5.
 Identity: none; lam = 0 is unconditional. The last step (s' = 0) and the first flow step (t = 1) have w = lam.
-Departures: w grows with the number of steps, as CFG++ does (it is not the discretisation of one ODE). For
-flow this is the step of the host's euler_cfg_pp and euler_ancestral_cfg_pp; its 2M, 2S and res forms use
-s/(s - s') there. The host's euler_ancestral of a flow model goes to another sigma_down than its
-euler_ancestral_cfg_pp at equal eta, so the two samplers differ there whatever the weight; ours is then CFG++
-with the sigma_down of the sampler that runs.
+Departures: w grows with the number of steps; so does the guidance of CFG++, which discretises no one ODE. For flow
+models the step is that of the host's euler_cfg_pp and euler_ancestral_cfg_pp; the host's 2M, 2S and res forms use
+s/(s - s') for flow too. On a flow model the host's euler_ancestral and euler_ancestral_cfg_pp step to different
+sigma_down at equal eta, so no weight makes them agree. Ours is CFG++ with the sigma_down of the sampler that runs.
 """
 
 import math
@@ -31,9 +30,9 @@ __all__ = ["ancestral_sigma_down", "cfgpp_scale"]
 def cfgpp_scale(lam: float, sigma: float, sigma_next: float, *, kind: str, limit: float | None = None) -> float:
     """The host scale w of the step from `sigma` to `sigma_next` (or to an ancestral sampler's sigma_down).
 
-    `limit` caps the weight, which has no bound as steps get shorter; a step between equal sigmas takes the
-    limit. Raises ValueError for such a step without a limit, and for negative, infinite or (flow) too large
-    sigmas.
+    `limit` caps the weight, which grows without bound as steps get shorter. A step between equal sigmas takes the
+    limit. Raises ValueError for such a step without a limit, and for sigmas that are negative, infinite or above the
+    1 of a flow model.
     """
     _check_sigmas(sigma, sigma_next, kind)
     if sigma == sigma_next:
@@ -45,10 +44,10 @@ def cfgpp_scale(lam: float, sigma: float, sigma_next: float, *, kind: str, limit
 
 
 def ancestral_sigma_down(sigma: float, sigma_next: float, *, eta: float, kind: str) -> float:
-    """Where the host's euler_ancestral steps to before it adds noise, in the model's own sigma.
+    """The sigma that the host's euler_ancestral steps to before it adds noise.
 
     ve: sqrt(s'^2 - up^2), up = min(s', eta s' sqrt(1 - s'^2/s^2)); flow: t' (1 + eta (t'/t - 1)). eta = 0
-    gives sigma_next. Raises ValueError for a rising sigma, which has no ancestral step, unless eta is 0.
+    gives sigma_next. Raises ValueError for a rising sigma, from which there is no ancestral step, unless eta is 0.
     """
     _check_sigmas(sigma, sigma_next, kind)
     if eta == 0 or sigma_next == 0:
@@ -67,7 +66,7 @@ def _flow_down(t: float, t_next: float, eta: float) -> float:
     return t_next * (1.0 + eta * (t_next / t - 1.0))
 
 
-# Swapping the roles of the two predictions swaps the two levels in the weight.
+# By the higher and the lower level of a step: unsampling swaps the roles of the predictions, and so the two levels.
 _STEP = {
     "ve": lambda high, low: high / (high - low),
     "flow": lambda high, low: high * (1.0 - low) / (high - low),

@@ -3,11 +3,11 @@
 Papers: each class names its own. A schedule is a small frozen value: hashable, printable, without state.
 Formula: `weight(progress, sigma) -> float`, the host scale w of one step (0 unconditional, 1 conditional).
 Space: none. Every schedule only changes the number w that multiplies D_c - D_u, and is therefore space-free.
-Units: progress is i / (N - 1) for step i of N, 0 at the first step of THIS run and 1 at the last (0 if
-N = 1); a corrector between two steps may pass anything in between. sigma is the host's: VE sigma
-for eps, v and EDM models, t in [0, 1] for flow.
-`for_run(sigmas, kind)` is called once when a run starts, with all its sigmas, the final one included (N + 1
-values, descending, or ascending when unsampling), and returns the schedule to use for that run.
+Units: progress is i / (N - 1) for step i of N: 0 at the first step of THIS run, 1 at the last (0 if N = 1); a
+corrector between two steps may pass a value in between. sigma is the host's: VE sigma for eps, v and EDM models,
+t in [0, 1] for flow.
+`for_run(sigmas, kind)` is called once when a run starts and returns the schedule to use for that run. It is given all
+sigmas with the final one: N + 1 values, descending, or ascending when unsampling.
 Identity: a schedule that equals the sampler's own cfg everywhere; `Constant` is that schedule.
 Departures: host scale throughout. Papers that write eps = eps_c + W (eps_c - eps_u) mean W = w - 1.
 """
@@ -43,7 +43,7 @@ class Schedule:
         raise NotImplementedError
 
     def for_run(self, sigmas: tuple[float, ...], kind: str) -> "Schedule":
-        """The schedule bound to a run over `sigmas` (N + 1 values) of a "ve" or "flow" model; often itself.
+        """The schedule for a run over `sigmas` (N + 1 values) of a "ve" or "flow" model; often `self`.
 
         Raises ValueError, in one sentence, when the schedule cannot serve that run.
         """
@@ -92,7 +92,7 @@ class Cosine(Schedule):
     """w = start + (end - start) (1 - cos(pi p)) / 2, a half cosine that is flat at both ends.
 
     Rising, it is the cosine of Wang et al. 2024, arXiv 2404.13040 (their W = W0 (1 - cos(pi p)), the mean is
-    kept). Not the quarter-wave "Cosine Up" of sd-dynamic-thresholding, which is flat at one end only.
+    kept). The "Cosine Up" of sd-dynamic-thresholding is another one: a quarter wave, flat at one end only.
     """
 
     start: float
@@ -110,8 +110,7 @@ class Cosine(Schedule):
 
 @dataclass(frozen=True)
 class Power(Schedule):
-    """w = start + (end - start) p^exponent; exponent > 0, 1 is linear, above 1 stays near `start` for
-    longer."""
+    """w = start + (end - start) p^exponent; exponent > 0: 1 is linear, a larger one stays near `start` for longer."""
 
     start: float
     end: float
@@ -165,10 +164,10 @@ class SigmaInterval(Schedule):
     """w = inside where sigma_low < sigma <= sigma_high, outside elsewhere.
 
     Kynkaanniemi et al. 2024, arXiv 2404.07724, which gives its windows in EDM (VE) sigmas: SDXL (0.28, 5.42]
-    at w = 16. `units` "edm": the window is in those units, and for a flow model `for_run` translates it to t
-    = sigma/(1 + sigma), the level of equal half log SNR. `units` "host": the window is already in the model's
-    own sigma. sigma_high may be inf. The paper decides per scheduled step, so hand `weight` the sigma of the
-    scheduled step, also at a corrector.
+    at w = 16. `units` "edm" means that the window is in these units; for a flow model `for_run` then translates it to
+    t = sigma/(1 + sigma), the level of equal half log SNR. "host" means that the window is in the model's own sigma.
+    sigma_high may be inf. The paper decides per scheduled step, so hand `weight` the sigma of the scheduled step, also
+    at a corrector.
     """
 
     inside: float
@@ -195,7 +194,7 @@ class SigmaInterval(Schedule):
     def for_run(self, sigmas: tuple[float, ...], kind: str) -> "SigmaInterval":
         if kind != "flow" or self.units == "host":
             return self
-        # A host may start a hair above t = 1, so an open window stays open instead of ending at 1.
+        # A run may start a little above t = 1, so a window without an upper end keeps none.
         high = math.inf if math.isinf(self.sigma_high) else flow_sigma(self.sigma_high)
         return replace(self, sigma_low=flow_sigma(self.sigma_low), sigma_high=high, units="host")
 
@@ -209,13 +208,13 @@ class SigmaInterval(Schedule):
 class Triangle(Schedule):
     """Stage-wise guidance: low, high in the middle, low, with the mean over the run kept at `mean`.
 
-    Jin, Shi, Gu 2025, arXiv 2509.22007 (TV-CFG). The raw weights run over the step index from `low` to
-    2 mean - low and back; for even N the top is stepped on once, by the falling half. They are then
-    multiplied by mean / sum_i w_i dt_i, after which the ends are no longer exactly `low`. dt_i is the step's
-    share of the run: for flow the difference in t, as in the paper; for VE models 1/N, because their
-    timesteps are spaced evenly in the index while their sigmas are not. A run that ends above 0 is normalised
-    over the part that it covers. `values` are those weights, filled by `for_run`; without them `weight` is
-    the raw, unnormalised triangle. Between steps the nearest step counts. mean = low is the constant.
+    Jin, Shi, Gu 2025, arXiv 2509.22007 (TV-CFG). The raw weights w_i rise with the step index from `low` to
+    2 mean - low and fall back to `low`; for even N one step alone, of the falling half, is at the top. They are then
+    multiplied by mean / sum_i w_i dt_i, after which the ends are no longer exactly `low`. dt_i is the step's share of
+    the run. For flow it is the difference in t, as in the paper. For VE models it is 1/N, because their timesteps are
+    spaced evenly in the index while their sigmas are not. A run that ends above 0 is normalised over the part that it
+    covers. `values` are the weights of the steps, filled in by `for_run`; without them `weight` is the raw,
+    unnormalised triangle. Between steps the nearest step counts. mean = low is the constant.
     """
 
     mean: float
@@ -237,7 +236,7 @@ class Triangle(Schedule):
             return self
         raw = _triangle(self.low, 2.0 * self.mean - self.low, len(sigmas) - 1)
         mean = sum(w * dt for w, dt in zip(raw, _shares(sigmas, kind), strict=True))
-        if mean == 0.0:  # low = 0, and every step that covers any distance is at an end
+        if mean == 0.0:  # low = 0, and only steps at the ends of the triangle cover any distance
             return replace(self, values=(self.mean,) * len(raw))
         return replace(self, values=tuple(w * (self.mean / mean) for w in raw))
 
@@ -249,10 +248,9 @@ class Triangle(Schedule):
 class Beta(Schedule):
     """w = max(floor, scale B(p; a, b)), B the density of the beta distribution; a, b >= 1.
 
-    The weight part of beta-CFG, arXiv 2502.10574, with its gamma at 0; the division by ||eps_c -
-    eps_u||^gamma is a rule of combination and not here. The paper has no floor: B vanishes at both ends for
-    a, b > 1, which makes its first and last steps UNCONDITIONAL; floor = 1 makes them conditional, floor = 0
-    is the paper.
+    The weight of beta-CFG, arXiv 2502.10574, with its gamma at 0. Its division by ||eps_c - eps_u||^gamma is a rule of
+    combination (`beta_cfg`). B vanishes at both ends for a, b > 1. The paper has no floor, so its first and last steps
+    are UNCONDITIONAL: that is floor = 0. floor = 1 makes them conditional.
     """
 
     scale: float
@@ -279,10 +277,10 @@ class Exponential(Schedule):
     """w = scale exp(rate (1 - t)), t from 1 (noise) to 0 (data): it rises towards the data.
 
     C2FG, Gao, Zheng et al. 2026, "Control Classifier-Free Guidance via Score Discrepancy Analysis", arXiv
-    2603.08155; scale and rate are its w0 and lambda, 1 - t its 1 - t/T. t is the noise level, not the
-    progress, so a run that starts late starts higher: for flow models the host's sigma, which is the paper's
-    t/T; for VE models sigma/(1 + sigma), the level of equal half log SNR, which is ours. `units` "edm":
-    sigma is VE, until `for_run` finds a flow model; "host": sigma is t already. rate = 0 is the constant.
+    2603.08155; scale and rate are its w0 and lambda. t is the noise level, so a run that starts late starts with a
+    higher weight. For flow models it is the host's sigma, the paper's t/T. For VE models it is sigma/(1 + sigma), the
+    level of equal half log SNR, which is ours. `units` "edm" means that sigma is VE, "host" that sigma is t; `for_run`
+    sets "host" for a flow model. rate = 0 is the constant.
     """
 
     scale: float
@@ -310,11 +308,11 @@ class Compressed(Schedule):
     """w = 1 + (scale - 1) N/n at the n guided steps floor(N (i/G)^exponent), i = 0 to G - 1; 1 at the others.
 
     Compress Guidance, Dinh, Liu, Xu 2024, "Compress Guidance in Conditional Diffusion Sampling", arXiv
-    2408.11194; exponent is its k (1 evenly spread, above 1 denser at the start), G = round(share N), at
-    least 1. Indices that coincide count once. The paper multiplies the guided term so that its total is
-    kept; in CFG form that is our reconstruction: the sum over the run of w - 1 stays N (scale - 1). The other
-    steps need no negative pass. `values` are those weights, filled by `for_run`; without them `weight` is
-    `scale`. Between steps the nearest step counts. share = 1 with exponent 1 is the constant.
+    2408.11194. G = round(share N), at least 1; indices that coincide count once, and n is how many are left. exponent
+    is its k: 1 spreads the guided steps evenly, more puts them closer together at the start. The other steps need no
+    negative pass. The paper multiplies the guided term so that its total is kept; our CFG form of that keeps the sum of
+    w - 1 over the run, N (scale - 1). `values` are the weights of the steps, filled in by `for_run`; without them
+    `weight` is `scale`. Between steps the nearest step counts. share = 1 with exponent 1 is the constant.
     """
 
     scale: float
@@ -344,8 +342,7 @@ class Compressed(Schedule):
 
 @dataclass(frozen=True)
 class Steps(Schedule):
-    """One weight per step, in order. Between steps the nearest step counts. `for_run` refuses another step
-    count."""
+    """One weight per step, in order. Between steps the nearest counts. `for_run` raises for another number of steps."""
 
     values: tuple[float, ...]
 
@@ -376,10 +373,10 @@ class Steps(Schedule):
 class Curve(Schedule):
     """w = low + (high - low) y(p) through `points` (x, y): x is progress, y runs from 0 (low) to 1 (high).
 
-    smooth: monotone cubic interpolation, Fritsch & Carlson 1980, "Monotone Piecewise Cubic Interpolation",
-    with the mean of the two secants as the first guess of a tangent, which is what the host's curve editor
-    draws; otherwise straight lines. Flat before the first and after the last point; two points at one x make
-    a step.
+    `smooth` is monotone cubic interpolation, as the host's curve editor draws it: Fritsch & Carlson 1980, "Monotone
+    Piecewise Cubic Interpolation", with the mean of the two secants as the first guess of a tangent. Otherwise the
+    points are joined by straight lines. The curve is flat before the first and after the last point; two points at one
+    x make a step.
     """
 
     points: tuple[tuple[float, float], ...]
@@ -477,7 +474,7 @@ def _is_finite(value) -> bool:
 
 
 def _finite(schedule: Schedule, *names: str) -> None:
-    """Refuses fields that are no finite numbers and makes floats of the others."""
+    """Raises ValueError for a field that is no finite number, and makes floats of the others."""
     for name in names:
         value = getattr(schedule, name)
         _require(_is_finite(value), schedule, name, "must be a finite number")

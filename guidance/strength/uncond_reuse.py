@@ -1,16 +1,16 @@
-"""Uncond reuse: a negative prediction from the positive one of this step and the difference of an earlier step.
+"""Uncond reuse: a negative prediction made from this step's positive one and the difference at an earlier step.
 
 Source: Lv, Si, Song, Yang, Qiao, Liu, Wong 2024, "FasterCache: Training-Free Video Diffusion Model Acceleration with
 High Quality", arXiv 2410.19355: its CFG-Cache, without the split by frequency and the growing factors.
-Formula: D_u = D_c - (r(sigma)/r(sigma_last)) Delta_last, Delta_last = D_c - D_u of the earlier step; what is held
-constant is the difference of the two predictions in x0 (r = 1), eps or velocity:
-    eps: r = sigma (VE), t/(1 - t) (flow)        velocity: r = sigma/sqrt(sigma^2 + 1) (VE), t (flow)
+Formula: D_u = D_c - (r(sigma)/r(sigma_last)) Delta_last, Delta_last = D_c - D_u of the earlier step. The ratio holds
+the difference of the two predictions constant in one space (`frozen`):
+    x0: r = 1      eps: r = sigma (VE), t/(1 - t) (flow)      velocity: r = sigma/sqrt(sigma^2 + 1) (VE), t (flow)
 Space: x0, which is where the result is wanted; r converts the difference. Shapes: cond, difference (B, C, *spatial).
 Units: sigma and sigma_last are the host's, floats or B values.
-Identity: at sigma = sigma_last it is cond - difference; x0 is that at every sigma.
-Departures: where either level has none of what is held (eps at t = 1, where the noise is x whatever the prompt;
-anything at sigma 0) the difference itself is held: the formula would give 0, and no guidance, or 0/0. The
-velocity of a VE model is the VP v-prediction.
+Identity: at sigma = sigma_last it is cond - difference; with x0 held it is that at every sigma.
+Departures: the ratio is 1 where r is 0 or infinite at either level. That is so at sigma 0, and for eps at t = 1, where
+the noise is x whatever the prompt; the formula would give no guidance there, or 0/0. The velocity of a VE model is the
+VP v-prediction.
 """
 
 import torch
@@ -20,7 +20,7 @@ from ..tensors.reduce import per_sample, safe, wide
 
 __all__ = ["uncond_reuse"]
 
-# r as numerator and denominator, neither of which is ever infinite.
+# r as a numerator and a denominator, which are both always finite.
 _RATIO = {
     ("x0", "ve"): lambda s: (1.0, 1.0),
     ("x0", "flow"): lambda t: (1.0, 1.0),

@@ -76,12 +76,12 @@ def ve_sigma(t: float | Tensor) -> float | Tensor:
 
 
 def noise_level(sigma: float | Tensor, *, kind: str) -> float | Tensor:
-    """The share t of noise, 0 to 1, by which papers time both families: sigma itself for "flow"."""
+    """The noise level t, 0 to 1, that papers use as time: sigma for "flow", sigma/(1 + sigma) for "ve"."""
     return _LEVEL[kind](sigma)
 
 
 def noise_ratio(sigma: float | Tensor, *, kind: str) -> float | Tensor:
-    """noise/signal, by which D moves when eps does: D_a - D_b = -ratio (eps_a - eps_b); inf for flow at 1."""
+    """noise/signal, the factor from eps to D: D_a - D_b = -ratio (eps_a - eps_b); inf for flow at 1."""
     return ve_sigma(sigma) if kind == "flow" else sigma
 
 

@@ -5,7 +5,7 @@ Formula: <D - D_u, D_c - D_u> / ||D_c - D_u||^2
 Space: free for results of space-free rules; for others it is meant in x0. Shapes: all (B, C, *spatial) ->
 (B,).
 Units: host scale w; for `cfg` it is w itself, for cond 1, for uncond 0.
-Identity: none, it is a measurement. Departures: where cond equals uncond every scale fits, and 1 is returned.
+Identity: none, it is a measurement. Departures: 1 where cond equals uncond, where every scale would fit.
 """
 
 import torch

@@ -1,8 +1,8 @@
 """What a method remembers from step to step: a momentum, an average, a posterior.
 
 Shapes: any value. Units: none.
-Departures: a step may be evaluated more than once (Heun, 2S and SDE samplers do). Every evaluation of a step
-reads what stood when the step began, and the last one is kept: nothing advances twice.
+Departures: a step may be evaluated more than once (Heun, 2S and SDE samplers do). Every evaluation of a step reads the
+value that stood when the step began. What the last one keeps is the value of the next step: nothing advances twice.
 """
 
 __all__ = ["Memory"]
@@ -25,5 +25,5 @@ class Memory:
             self.value, self._step = self._next, step
 
     def keep(self, value) -> None:
-        """What the next step is to find as `value`."""
+        """Store what the next step will find as `value`."""
         self._next = value

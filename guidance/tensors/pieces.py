@@ -1,9 +1,10 @@
-"""Rules that work value by value, token by token or picture by picture, in pieces: their temporaries are small and stay
-in the cache.
+"""Rules that work value by value, token by token or picture by picture, run in pieces.
 
-Shapes: predictions (B, C, *spatial). The pictures of a latent are its last two dimensions, of a 3-D one its rows.
-Departures: samples are taken one at a time. What a transform of several pictures rounds to may depend on their
-number; this way it never depends on the batch.
+The temporaries of a piece are small and stay in the cache.
+Shapes: predictions (B, C, *spatial). The pictures of a latent are its last two dimensions; a 3-D latent has rows for
+pictures.
+Departures: samples are taken one at a time. A transform of several pictures at once may round differently than one of a
+single picture; this way the result never depends on the batch.
 """
 
 import math
@@ -18,9 +19,9 @@ from .reduce import is_piece, per_sample, recorded, samples, values_at_once, wid
 def in_pieces(
     f: Callable[..., Tensor], scale: float | Tensor, *predictions: Tensor, shape: tuple[int, ...] = ()
 ) -> Tensor:
-    """f(w, *pieces), in the dtype and shape of the first prediction.
+    """f(w, *pieces) for all pieces, put together in the dtype and shape of the first prediction.
 
-    w is the sample's scale, a float or a tensor without dimensions; pieces are (n, *shape) in float32 or better.
+    w is the sample's scale, a float or a tensor without dimensions. The pieces are (n, *shape), in float32 or better.
     """
     first = predictions[0]
     if is_piece(first) or recorded(scale, *predictions):
@@ -40,7 +41,7 @@ def _shaped(shape: tuple[int, ...], *tensors: Tensor) -> list[Tensor]:
 
 
 def picture(t: Tensor) -> tuple[int, int]:
-    """Height and width of the pictures of a latent; a height of 1 if it is 3-D."""
+    """Height and width of the pictures of a latent; the height is 1 if the latent is 3-D."""
     return (1 if t.ndim == 3 else t.shape[-2]), t.shape[-1]
 
 

@@ -3,8 +3,8 @@
 Formula: numpy.quantile(|t|, q) with its default, linear definition: sorted values v, position h = (n - 1) q,
 v[floor h] + (h - floor h)(v[floor h + 1] - v[floor h]).
 Shapes: (B, C, ...) -> (B, 1, ..., 1), or (B, C, 1, ..., 1) per channel. Units: those of t; q in [0, 1].
-Departures: a centre, which saves a temporary. torch.quantile sorts everything and takes neither half precision
-nor 2^24 values; this selects, on any size. As in numpy, one NaN makes the result NaN.
+Departures: `centre` is subtracted on the way, which saves a temporary. torch.quantile sorts everything and takes
+neither half precision nor 2^24 values; this selects, and takes any size. As in numpy, one NaN makes the result NaN.
 """
 
 import math
@@ -23,7 +23,8 @@ _PIECE = 1 << 18  # values that are filtered together, few enough to stay in the
 def abs_quantile(t: Tensor, q: float, *, per_channel: bool = False, centre: Tensor | None = None) -> Tensor:
     """The q-quantile of |t| per sample, or per sample and channel; in float32 or better, broadcasts with t.
 
-    With a centre, one value for each result, that of |t - centre|. Raises ValueError if q is outside [0, 1].
+    A centre has one value for each result, which is then the quantile of |t - centre|. Raises ValueError if q is
+    outside [0, 1].
     """
     if not 0.0 <= q <= 1.0:
         raise ValueError(f"a quantile must lie between 0 and 1, got {q}.")
@@ -46,7 +47,7 @@ def _quantile(q: float, rows: Tensor, centre: Tensor | None = None) -> Tensor:
 
 
 def between_ranks(rows: Tensor, low: float, high: float) -> Tensor:
-    """The sorted values of each row, none of them negative, from rank floor(low (n - 1)) to ceil(high (n - 1))."""
+    """The sorted values of each row from rank floor(low (n - 1)) to ceil(high (n - 1)). No value may be negative."""
     n = rows.shape[-1]
     first, last = math.floor(low * (n - 1)), math.ceil(high * (n - 1))
     if rows.device.type == "cpu" and n > _LONG:
@@ -72,7 +73,7 @@ def _interpolated(rows: Tensor, k: int, fraction: float) -> Tensor:
 
 
 def _by_rank(rows: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Sorted values k and k + 1 of each row; value k twice if it is the last."""
+    """Sorted values k and k + 1 of each row, counted from 0; value k twice if it is the last."""
     n = rows.shape[-1]
     upper = n - k <= n // 2
     part = torch.topk(wide(rows), n - k if upper else min(k + 2, n), largest=upper, sorted=False).values
@@ -82,8 +83,10 @@ def _by_rank(rows: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 
 def _around(row: Tensor, centre: Tensor | None, first: int, last: int) -> tuple[Tensor, int]:
-    """The distances of a row between two bounds that a sample of it gives, ranks `first` to `last` among them, and the
-    rank of `first` there."""
+    """A few values of |row - centre| that include those of ranks `first` to `last`, and the rank of `first` among them.
+
+    They lie between two bounds, which a sample of about 4096 values of the row gives.
+    """
     sample = _distance(wide(row[:: len(row) >> 12].contiguous()), centre)
     below, above = math.floor(_place(sample, row, first, -1)), math.ceil(_place(sample, row, last, 1))
     few = len(sample) // 16  # a bound that would leave out fewer is not worth finding
@@ -92,16 +95,19 @@ def _around(row: Tensor, centre: Tensor | None, first: int, last: int) -> tuple[
     between, rank = [], first
     for piece in row.split(_PIECE):
         distance = _distance(piece, centre)
-        upper = distance[~(distance < low)]  # NaN stays, and is found in the end
+        upper = distance[~(distance < low)]  # keeps NaN, so that the result becomes NaN
         between.append(upper[~(upper > high)] if high is not math.inf else upper)
         rank -= len(piece) - len(upper)
     found = torch.cat(between)
-    # A sample may mislead, on a pattern of its own period for one, so what it finds is checked.
+    # The bounds may be wrong, for instance if the row repeats a pattern at the same distance, so they are checked.
     trusted = 0 <= rank <= len(found) - (last - first + 1)
     return (found, rank) if trusted else (_distance(row, centre), first)
 
 
 def _place(sample: Tensor, row: Tensor, rank: int, sign: int) -> float:
-    """Where in a sorted sample of a row a rank of the row lies, and four standard deviations to one side of it."""
+    """The place where a rank of the row is expected in its sorted sample, and four standard deviations further.
+
+    `sign` is 1 for further up, -1 for further down.
+    """
     share = rank / len(row)
     return len(sample) * share + sign * (4.0 * math.sqrt(len(sample) * share * (1.0 - share)) + 4.0)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 __all__ = ["dims", "dot", "norm", "per_sample"]
 
-# A CPU pays for values that do not fit its cache, other devices for every call.
+# Values in a piece. A CPU loses time on pieces that do not fit its cache, other devices on every call.
 _PIECE = 1 << 19
 _PIECE_ELSEWHERE = 1 << 21
 _BLOCK = 1 << 10
@@ -96,13 +96,15 @@ def products_from(origin: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor,
 
 
 def products_of_residuals(origin: Tensor, a: Tensor, b: Tensor, share: float | Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """<p, p>, <p, q> and <q, q> per sample in one pass, each (B, 1, ..., 1), of p = origin - share a and q =
-    origin - share b."""
+    """<p, p>, <p, q> and <q, q> for p = origin - share a and q = origin - share b, per sample in one pass.
+
+    Each is (B, 1, ..., 1).
+    """
     return totals(lambda o, x, y, k: _products(plus(o, x, k), plus(o, y, k)), origin, a, b, -share)
 
 
 def _products(p: Tensor, q: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """<p, p>, <p, q> and <q, q>; p is not needed any more."""
+    """<p, p>, <p, q> and <q, q>; p may be overwritten."""
     pp, qq = square(p), square(q)
     return pp, _inner_(p, q), qq
 
@@ -118,13 +120,13 @@ def spreads_of_sums(a: Tensor, factor: float | Tensor, *others: Tensor) -> tuple
 
 
 def _spreads(f: Callable[..., Iterable[Tensor]], less: Callable, *tensors: float | Tensor) -> tuple[Tensor, ...]:
-    """`spread` of each tensor that f makes, one after the other; `less` takes a number from one."""
+    """`spread` of each tensor that f makes. `less(tensor, number)` subtracts, and may write into the tensor."""
 
     def squares(*sample: float | Tensor) -> tuple[Tensor, ...]:
         first, *others = pieces(*sample)
         if not others:
             return tuple(square(less(y, mean(y))) for y in f(*map(wide, first)))
-        # The mean of a few values is near enough to that of all for the sums of squares to keep their digits.
+        # Differences from the mean of a few values: near enough to the true mean for the squares to keep their digits.
         few = (t[..., :_FEW] if isinstance(t, Tensor) else t for t in first)
         starts = [mean(y) for y in f(*map(wide, few))]
 
@@ -147,7 +149,7 @@ def inner(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _inner_(a: Tensor, b: Tensor) -> Tensor:
-    """`inner` of a temporary a, which is not needed any more."""
+    """`inner` of a temporary a, which may be overwritten."""
     return inner(a, b) if recorded(a, b) else total(a.mul_(b))
 
 
@@ -155,7 +157,7 @@ def square(t: Tensor) -> Tensor:
     """||t||^2 of a piece, (1, ..., 1)."""
     if t.numel() < 1 << 16 or t.numel() % _BLOCK:
         return total(t * t)
-    # Quicker where values are many. One long float32 accumulation is 1e-4 off on a video latent; that of blocks is not.
+    # Norms of blocks are quicker for many values. One norm of them all would be 1e-4 off on a video latent.
     blocks = t.reshape(*(1,) * (t.ndim - 2), -1, _BLOCK)
     return total(torch.linalg.vector_norm(blocks, dim=-1, keepdim=True).square())
 
@@ -171,10 +173,11 @@ def mean(t: Tensor) -> Tensor:
 
 
 def totals(f: Callable[..., tuple[Tensor, ...]], *tensors: float | Tensor) -> tuple[Tensor, ...]:
-    """The sums that f finds in each sample, each (B, 1, ..., 1).
+    """The sums of f over each sample, each (B, 1, ..., 1).
 
-    f takes pieces of the tensors, in float32 or better, of as many dimensions and a batch of one, and gives (1, ..., 1)
-    for each sum. A number, or a tensor of one value per sample, comes with every piece.
+    f takes pieces of the tensors and returns the sums over a piece, each (1, ..., 1). A piece is in float32 or better,
+    with as many dimensions as the tensor and a batch of one. A number, or a tensor of one value per sample, comes with
+    every piece.
     """
     if is_piece(tensors[0]):
         return f(*map(wide, tensors))
@@ -196,13 +199,14 @@ def weighted_sum(*terms: tuple[float | Tensor, Tensor]) -> Tensor:
 
 
 def by_piece(f: Callable[..., Tensor], first: Tensor, *others: float | Tensor) -> Tensor:
-    """f, which goes value by value, of tensors, numbers and one value per sample; in the dtype of the first tensor.
+    """f of these arguments, piece by piece; in the dtype of the first, which is a tensor.
 
-    f(*pieces, out) writes its result into `out` if it is given one.
+    f works value by value. An argument is a tensor like the first, a number, or a tensor of one value per sample.
+    f(*pieces, out=out) writes its result into `out`; without `out` it makes a new tensor.
     """
     if first.numel() <= values_at_once(first) or recorded(first, *others):
         made = f(*map(wide, (first, *others)))
-        # `to` alone takes as long as a small sum.
+        # Calling `to` without need takes as long as a small sum.
         return made if made.dtype == first.dtype else made.to(first.dtype)
     out = torch.empty(first.shape, dtype=first.dtype, device=first.device)
     for sample in samples(out, first, *others):
@@ -215,25 +219,25 @@ def by_piece(f: Callable[..., Tensor], first: Tensor, *others: float | Tensor) -
 
 
 def recorded(*tensors: float | Tensor) -> bool:
-    """Whether autograd follows what is made of them, which it cannot into a given tensor."""
+    """Whether autograd records what is done with these tensors. Results must then be new tensors."""
     return torch.is_grad_enabled() and any(isinstance(t, Tensor) and t.requires_grad for t in tensors)
 
 
 def _each(f: Callable[..., tuple[Tensor, ...]], *tensors: float | Tensor) -> tuple[Tensor, ...]:
-    """What f gives of each sample, one after the other."""
+    """f of each sample, one after the other, its results joined along the batch."""
     found = [f(*sample) for sample in samples(*tensors)]
     return found[0] if len(found) == 1 else tuple(map(torch.cat, zip(*found, strict=True)))
 
 
 def _added(found: list[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
-    """The sums over all pieces from those of each."""
+    """The sums over all pieces, from the sums over each piece."""
     if len(found) == 1:
         return found[0]
     return tuple(torch.cat(sums, -1).sum(-1, keepdim=True) for sums in zip(*found, strict=True))
 
 
 def samples(first: Tensor, *others: float | Tensor) -> Iterator[tuple]:
-    """Each sample by itself, with a batch of one; what is the same for all comes with each."""
+    """Each sample as a batch of one. What is the same for all samples comes with each of them."""
     batch = first.shape[0]
     if batch == 1:
         return iter([(first, *others)])
@@ -242,7 +246,7 @@ def samples(first: Tensor, *others: float | Tensor) -> Iterator[tuple]:
 
 
 def pieces(first: Tensor, *others: float | Tensor) -> list[tuple]:
-    """A sample in pieces, (1, ..., n), of a length that the device is quick with; a small one as it is."""
+    """A sample in pieces (1, ..., n), n being a length that the device is quick with; a small sample as it is."""
     size, count = values_at_once(first), first.numel()
     if count <= size:
         return [(first, *others)]
@@ -256,26 +260,27 @@ def pieces(first: Tensor, *others: float | Tensor) -> list[tuple]:
 
 
 def is_piece(t: Tensor) -> bool:
-    """Whether it is a single sample that needs no splitting."""
+    """Whether a tensor is a single sample that needs no splitting."""
     return t.shape[0] == 1 and t.numel() <= values_at_once(t)
 
 
 def values_at_once(t: Tensor) -> int:
-    """How long a piece of a tensor the device is quick with."""
+    """The number of values in a piece with which the tensor's device is quick."""
     return _PIECE if t.is_cpu else _PIECE_ELSEWHERE
 
 
 def reduce_each(f: Callable[..., Tensor], *tensors: Tensor, keep: int = 1) -> Tensor:
-    """f over each sample of `tensors` flattened to (n,), or with keep = 2 to (C, n); (B, 1, ...) or (B, C, 1,
-    ...)."""
+    """f of each sample, which it gets flattened to (n,), or to (C, n) with keep = 2.
+
+    The result is (B, 1, ..., 1), or (B, C, 1, ..., 1).
+    """
     samples = zip(*tensors, strict=True)
     values = torch.stack([f(*(t.flatten(keep - 1) for t in sample)) for sample in samples])
     return values.view(*tensors[0].shape[:keep], *(1,) * (tensors[0].ndim - keep))
 
 
 def per_sample(value: float | Tensor, like: Tensor) -> float | Tensor:
-    """A number as it is; a tensor of B values as (B, 1, ..., 1) on the device of `like`, in float32 or
-    better.
+    """A number as it is; a tensor of B values as (B, 1, ..., 1) on the device of `like`, in float32 or better.
 
     Raises ValueError if the tensor holds neither B values nor one.
     """
@@ -287,18 +292,18 @@ def per_sample(value: float | Tensor, like: Tensor) -> float | Tensor:
 
 
 def plus(a: Tensor, b: Tensor, factor: float | Tensor) -> Tensor:
-    """a + factor b; a tensor's factor is per sample."""
+    """a + factor b; the factor is a number, or a tensor of one value per sample."""
     return torch.addcmul(a, b, factor) if isinstance(factor, Tensor) else torch.add(a, b, alpha=factor)
 
 
 def add_(a: Tensor, b: Tensor, factor: float | Tensor) -> Tensor:
-    """`plus` into a."""
+    """`plus`, written into a."""
     return a.addcmul_(b, factor) if isinstance(factor, Tensor) else a.add_(b, alpha=factor)
 
 
 def share(product: Tensor, square: Tensor) -> Tensor:
-    """<a, b>/||b||^2: how much of b is in a, and 0 where b is 0."""
-    # The product is then 0 too, or as small as the root of what is divided by.
+    """<a, b>/||b||^2, how much of b is in a; 0 where b is 0. `product` is <a, b>, `square` ||b||^2."""
+    # <a, b> is 0 too where b is 0.
     return product / square.clamp_min(_TINY)
 
 
@@ -308,10 +313,10 @@ def wide_dtype(t: Tensor) -> torch.dtype:
 
 
 def wide(t: float | Tensor) -> float | Tensor:
-    """`t` in float32 or better; itself if it is already, or is a number."""
+    """`t` in float32 or better; `t` itself if it is a number or already in float32 or better."""
     return t.float() if isinstance(t, Tensor) and t.dtype not in _WIDE else t
 
 
 def safe(t: float | Tensor) -> float | Tensor:
-    """`t`, not negative, to divide by: at least 1 where it is too small."""
+    """`t`, which is not negative, as a divisor: 1 where it is 0 or too small to divide by."""
     return (t if t > _TINY else 1.0) if isinstance(t, float) else t + (t <= _TINY)

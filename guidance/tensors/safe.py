@@ -13,11 +13,11 @@ __all__ = ["finite_per_sample", "select_per_sample"]
 
 def finite_per_sample(t: Tensor) -> Tensor:
     """Which samples are finite throughout: bool, (B,)."""
-    # Both extremes are NaN if anything is, and reading them makes no temporary of the size of t.
+    # Minimum and maximum are NaN if any value is, and finding them makes no temporary of the size of t.
     ends = reduce_each(lambda x: torch.stack((x.amin(), x.amax())).isfinite().all(), t)
     return ends.flatten()
 
 
 def select_per_sample(mask: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    """Sample i of `a` where mask[i], else of `b`; what is not selected leaves no trace, not even as NaN."""
+    """Sample i of `a` where mask[i], else of `b`. A sample that is not selected has no influence, even if it is NaN."""
     return torch.where(mask.view(-1, *(1,) * (a.ndim - 1)), a, b)

@@ -8,9 +8,9 @@ Formula: M = [mass > its mean], mass of a token = what all queries give it, aver
 Space: x0. Shapes: denoised, x (B, C, *spatial), blurred over its last two dimensions; queries and keys (B, heads, N,
 D); size (frames, height, width) of the map of their N tokens. Units: sigma in latent pixels, 9 taps as in the paper.
 Identity: sigma = 0 is B = D, and x_B = x.
-Departures: the threshold is relative to the mean of the mass, which is 1 where every query gives all it has to these
-tokens. The host's node takes a = 1 for flow models too. Sides of 7 and less have fewer taps; the host's node leaves
-pictures out that have one of 4 and less.
+Departures: the threshold is the mean of the mass, which is 1 where every query gives all its attention to these tokens.
+Sides of 7 and less have fewer taps. The host's node takes a = 1 for flow models too, and leaves out pictures with a
+side of 4 or less.
 """
 
 import math
@@ -25,11 +25,14 @@ from ..tensors.reduce import per_sample, wide
 __all__ = ["attention_mass", "blurred_where_attended", "with_same_noise"]
 
 TAPS = 9
-_AT_ONCE = 1 << 24  # values of the map
+_AT_ONCE = 1 << 24  # values of the attention map that are computed together
 
 
 def attention_mass(queries: Tensor, keys: Tensor, tokens: slice = slice(None)) -> Tensor:
-    """How much these tokens give to each of these tokens, (B, n), in float32; a query's total over all tokens is 1."""
+    """How much attention the n tokens of `tokens` give to each of them, (B, n), in float32.
+
+    A query gives 1 in total, over all tokens. The mean over the heads is taken.
+    """
     scale = queries.shape[-1] ** -0.5
     size = max(1, _AT_ONCE // (keys.shape[0] * keys.shape[1] * keys.shape[2]))
     mass = 0.0
@@ -56,6 +59,6 @@ def blurred_where_attended(denoised: Tensor, mass: Tensor, *, size: tuple[int, i
 
 
 def with_same_noise(x: Tensor, denoised: Tensor, other: Tensor, sigma: float | Tensor, *, kind: str) -> Tensor:
-    """x if what lies under its noise were `other` instead of `denoised`."""
+    """The noisy x in which `other` takes the place of `denoised`, under the same noise."""
     keep = 1.0 - per_sample(sigma, x) if kind == "flow" else 1.0
     return (wide(x) + keep * (wide(other) - wide(denoised))).to(x.dtype)

@@ -7,8 +7,8 @@ borders; for sigma > 9999 the mean of a frame's queries. Blurring the queries bl
 Space: the model's hidden states. Shapes: queries (..., N, D), N = frames height width; frames are blurred one by one.
 Units: sigma in tokens.
 Identity: sigma = 0 is the queries, bit for bit.
-Departures: no more taps along an axis than it has tokens (one more if their number is even), as in the code, which
-takes the width for both axes. Here height and width have their own.
+Departures: there are at most as many taps as tokens along an axis, or one more if these are even in number. The code
+uses the width for both axes; here height and width have taps of their own.
 """
 
 import math

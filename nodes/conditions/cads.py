@@ -15,8 +15,8 @@ from . import CATEGORY
 
 NAME = "Condition Annealing (CADS)"
 
-# The host's names of what it made of a text, token by token; and of the pooled text, of which `y` may be the beginning
-# of a longer vector. Masks and images have other names.
+# The host's names for the tensors that it makes of a text: those of its tokens, and those of the pooled text. `y` may
+# go on after the pooled text. Masks and images have other names.
 TOKENS = ("c_crossattn", "encoder_hidden_states_t5", "encoder_hidden_states_llama3", "txt_byt5")
 POOLED = ("y", "clip_text_pooled")
 
@@ -26,7 +26,7 @@ def gamma_of(tau1, tau2, step):
 
 
 def anneal(gamma_at, psi, run, place, cond, value):
-    """The conditioning with every text in it annealed, each sample's with noise of its own."""
+    """The conditioning with noise on every text in it; each sample of the batch has noise of its own."""
     gamma, found = gamma_at(run.call.step), texts(cond)
     if not found:
         run.say(
@@ -44,7 +44,7 @@ def anneal(gamma_at, psi, run, place, cond, value):
 
 
 def texts(cond) -> dict[str, int]:
-    """The names of the texts in a processed conditioning, and the width up to which each is text."""
+    """The names of the texts in a processed conditioning, and how many values of the last dimension are text."""
     found = cond["model_conds"]
     wide = {name: found[name].cond.shape[-1] for name in TOKENS if name in found}
     pooled = cond.get("pooled_output")
@@ -54,7 +54,7 @@ def texts(cond) -> dict[str, int]:
 
 
 def noise_like(y: torch.Tensor, *key) -> torch.Tensor:
-    """Standard normal noise, the same for the same key on every device; sample i depends on the key and i alone."""
+    """Standard normal noise like y. Sample i depends on the key and on i alone, and is the same on every device."""
     return torch.stack([drawn(sample.shape, *key, i) for i, sample in enumerate(y)]).to(y.device)
 
 
@@ -142,7 +142,7 @@ class ConditionAnnealing(io.ComfyNode):
 
 
 def ramp(tau1, tau2):
-    """gamma as a function of the step. Raises ValueError if tau1 or tau2 is not in [0, 1], or tau2 the smaller."""
+    """gamma as a function of the step. Raises ValueError if tau1 or tau2 is not in [0, 1], or tau2 is the smaller."""
     tau1, tau2 = (inputs.finite_float(NAME, n, t, 0.0, 1.0) for n, t in (("tau1", tau1), ("tau2", tau2)))
     if tau1 > tau2 and tau1 < 1.0:
         raise ValueError(f"{NAME}, input tau2: {tau2:g} lies below tau1, {tau1:g}; make tau2 larger than tau1.")

@@ -1,4 +1,4 @@
-"""Distilled Guidance: the guidance embedding of Flux and its kin step by step, or two values of it as a pair."""
+"""Distilled Guidance: the guidance embedding of Flux-like models, step by step; or cond and uncond from two values."""
 
 import functools
 import logging

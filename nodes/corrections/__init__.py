@@ -1,3 +1,3 @@
-"""Is the result still an image? What is done to a guided prediction."""
+"""Is the result still an image? Corrections of a guided prediction."""
 
 CATEGORY = "advanced/guidance/Azimuth/corrections of the result"

@@ -12,7 +12,7 @@ from . import CATEGORY
 
 NAME = "History Guidance (HiGS)"
 
-# Above this, samplers that reuse earlier steps themselves are reported to collapse.
+# Above this weight, samplers that reuse earlier steps are reported to collapse.
 MULTISTEP_WEIGHT = 0.5
 
 HIGHEST = 5.0
@@ -89,7 +89,7 @@ class HistoryGuidance(io.ComfyNode):
             NAME,
             inputs.as_schedule(NAME, "weight", weight, 0.0, HIGHEST),
             "weight",
-            # Outside its noise levels the rule still averages, so they are its own affair and not the stage's window.
+            # The rule keeps averaging outside its noise levels, so they are its own and not the stage's window.
             rule=functools.partial(
                 amplify, {**knobs, "t_min": low, "t_max": high, "bias_correction": bool(bias_correction)}
             ),

@@ -68,7 +68,7 @@ class MomentumGuidance(io.ComfyNode):
             NAME,
             inputs.as_schedule(NAME, "alpha", alpha, 0.0, HIGHEST),
             "alpha",
-            # Outside its noise levels the rule still averages, so they are its own affair and not the stage's window.
+            # The rule keeps averaging outside its noise levels, so they are its own and not the stage's window.
             rule=functools.partial(move_on, {**knobs, "t_min": low, "t_max": high}),
             off=lambda scale, value: value == 0.0,
             phase=HISTORY,

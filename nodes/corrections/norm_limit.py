@@ -19,7 +19,10 @@ def limited(scope, m):
 
 
 def little_to_limit(scale, value):
-    """A mean of the two predictions is at most as long as the longer of them."""
+    """For `Correct.faint`: at a weight of at most 1, a limit of at least 1 has little to do.
+
+    The result is a mean of the two predictions there, and at most as long as the longer one.
+    """
     return scale <= 1.0 <= value
 
 

@@ -1,4 +1,4 @@
-"""What a run tells its user: the sentences that it has logged, and what it counts to report at its end."""
+"""What a run tells its user: sentences that it has logged, and counts that it reports at its end."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class Account:
     """The account of one run.
 
     said        every sentence that was logged, so that none is logged twice
-    due         for each stage that may leave negative passes out, how many there were
-    left_out    how many of them it left out
-    non_finite  for each call its sigma, and whether anything that it predicted was not finite; both on the device
-    offered     attention stages that some step handed to the model
-    met         those of them that an attention of the model has met, or that have said why not
+    due         for each stage that may leave negative passes out: how many were due while it counted
+    left_out    for each such stage: how many of these it left out
+    non_finite  (sigma, flag) for each call, both on the device; the flag says whether any prediction was not finite
+    offered     the attention stages that some step handed to the model
+    met         those of the offered ones that an attention of the model has used, or that have said why none did
     """
 
     said: set[str] = field(default_factory=set)
@@ -39,6 +39,6 @@ class Account:
             logger.log(level, sentence)
 
     def count(self, stage: Stage, due: int, left_out: int) -> None:
-        """Note negative passes that a call was due to make, and how many of them a stage left out."""
+        """Note how many negative passes a call was due to make, and how many of them the stage left out."""
         self.due[stage] += due
         self.left_out[stage] += left_out

@@ -1,6 +1,7 @@
-"""Further negatives: prepared as the host prepares its own conditionings, evaluated in the same batched pass.
+"""Branches: the further negatives of a run.
 
-They never enter the guider's own conditionings: an area on one of them would make the host add areas to the others.
+They are prepared as the host prepares its own conditionings and evaluated in one batch with these. They are kept apart
+from the guider's own conditionings, because an area on one of them would make the host add areas to the others.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from .run import Run
 from .stages import Negative
 from .steps import Step
 
-# In `transformer_options`: what each of a step's conditionings is to the eyes of adapters, 0 positive and 1 negative.
+# A key in `transformer_options`: what image adapters are told of each conditioning of a step, 0 positive or 1 negative.
 SHOWN = "azimuth_shown"
 
 # Keys that keep a conditioning from covering the whole picture at full strength.
@@ -30,7 +31,11 @@ RESTRICTIONS = ("area", "mask", "mask_strength", "strength", "timestep_start", "
 
 @dataclass(eq=False)
 class Branch:
-    """One further negative of a run. `conds` are the host's form of its conditioning, processed at the first step."""
+    """One further negative of a run.
+
+    stage  the stage that brought it
+    conds  its conditioning in the host's form, which the host processes when it starts to sample
+    """
 
     stage: Negative
     conds: list = field(repr=False)
@@ -50,7 +55,7 @@ def is_timed(conds: list[dict]) -> bool:
 
 
 def in_time(conds: list[dict], sigma: float) -> bool:
-    """Whether any of the conditionings counts at this sigma. The host compares in float32: so must this."""
+    """Whether the time range of any of these conditionings includes this sigma. Compared in float32, as by the host."""
     ranges = [(cond.get("timestep_end", -math.inf), cond.get("timestep_start", math.inf)) for cond in conds]
     return any(as_float32(end) <= sigma <= as_float32(start) for end, start in ranges)
 
@@ -60,7 +65,7 @@ def as_float32(number: float) -> float:
 
 
 def open_branches(guider, run: Run) -> None:
-    """Give the run its branches, and register their hooks together with the guider's."""
+    """Give the run its branches, and register their LoRA hooks together with the guider's."""
     run.branches = [Branch(s, comfy.sampler_helpers.convert_cond(s.conditioning)) for s in run.of(Negative)]
     if not run.branches:
         return
@@ -76,16 +81,19 @@ def as_host_conds(run: Run) -> dict[str, list]:
 
 
 def conds_of_step(guider, run: Run, branch: Branch) -> list[dict]:
-    """The branch's conditionings, as the condition stages of this step make them for the positive's model."""
+    """The branch's conditionings, changed by this step's `Condition` stages.
+
+    These stages are the positive's model's, so a separate model for the negative gets the conditionings unchanged.
+    """
     if guiders.negative_model(guider) is not guider.inner_model:
         return branch.conds
     return conditioning.changed(run, f"{conditioning.BRANCH}_{run.branches.index(branch)}", branch.conds)
 
 
 def register_hooks(guider, run: Run, own: dict[str, list]) -> None:
-    """Register the union of the guider's hooks and ours; the host registered its own before we were called.
+    """Register the union of the guider's hooks and ours; the host registered the guider's before we were called.
 
-    A throw-away copy takes the wrappers, which registering twice would double.
+    Registering again would double the wrappers that hooks bring, so a throw-away copy of the options receives these.
     """
     if hasattr(guider, "uncond_model_patcher"):
         run.say(
@@ -103,7 +111,7 @@ def register_hooks(guider, run: Run, own: dict[str, list]) -> None:
 
 
 def process_branches(guider, run: Run, noise, latent_image, denoise_mask, seed) -> None:
-    """Process each branch beside the positive, as the host does with the negative, and keep only the branch."""
+    """Process each branch as the host processes its negative, together with the positive; keep only the branch."""
     model = guiders.negative_model(guider)
     if model is None:
         return
@@ -122,16 +130,16 @@ def process_branches(guider, run: Run, noise, latent_image, denoise_mask, seed) 
 
 
 def close_branches(run: Run) -> None:
-    """Release what the branches loaded (ControlNets); the host does so for its own conditionings only."""
+    """Release the ControlNets that the branches loaded; the host releases those of its own conditionings only."""
     for conds in as_host_conds(run).values():
         controls = comfy.sampler_helpers.get_models_from_cond(conds, "control")
         comfy.sampler_helpers.cleanup_additional_models(set(controls))
 
 
 def filled(branch: Branch, prediction, beside, x, sigma):
-    """The branch's prediction, and `beside` wherever an area, a mask, a strength or a time range leaves it out.
+    """The branch's prediction, with `beside` wherever an area, a mask, a strength or a time range leaves it out.
 
-    There the two are the same, so the effect of the branch is exactly zero.
+    `beside` is the prediction that the branch's rule compares it with, so the effect there is exactly zero.
     """
     if not branch.restricted:
         return prediction
@@ -139,7 +147,7 @@ def filled(branch: Branch, prediction, beside, x, sigma):
 
 
 def coverage(conds: list[dict], x, sigma):
-    """The share of every value that the host gives to these conditionings: 0 to 1, in the shape of x."""
+    """How much of each value the host takes from these conditionings: 0 to 1, in the shape of x."""
     total = torch.zeros_like(x)
     for cond in conds:
         found = comfy.samplers.get_area_and_mult(cond, x, sigma)
@@ -149,7 +157,10 @@ def coverage(conds: list[dict], x, sigma):
 
 
 def inside(total, area):
-    """The view of a tensor that an area covers: the sizes along its dimensions, then where each begins."""
+    """The view of a tensor that an area covers.
+
+    An area lists its sizes along the dimensions after the channel, then its starts along them; an empty one is all.
+    """
     half = len(area) // 2
     for dim in range(half):
         total = total.narrow(dim + 2, area[half + dim], area[dim])
@@ -161,11 +172,15 @@ def showing(model_options: dict, shown: tuple[int, ...]) -> dict:
 
 
 class BranchHandler(comfy.context_windows.ContextHandlerABC):
-    """A one-shot context handler that appends conditionings to the first batch of a step, and leaves out those that
-    `passes` does not make.
+    """A context handler that adds the branches to the first batch of a step, and then stands aside.
 
-    The host asks its context handler before every batch. Sitting in that place lets the branches be cut into context
-    windows by the real handler like any other conditioning, and keeps them out of the batches of PAG, SAG and SLG.
+    The host asks its context handler before every batch. In that place the branches are cut into context windows by
+    the real handler like any other conditioning. They stay out of the step's later batches, which PAG, SAG and SLG
+    make.
+
+    conds         the conditionings of the branches at this step
+    real_handler  the host's own context handler, or None
+    passes        decides which passes are made (reused_passes.py); None if all are
     """
 
     def __init__(self, run: Run, model, conds: list[list[dict]], real_handler, passes=None):
@@ -214,7 +229,11 @@ class BranchHandler(comfy.context_windows.ContextHandlerABC):
         return out[: len(conds)]
 
     def names(self, count: int) -> list:
-        """For each conditioning of a batch with so many of the host's, a name that is another where it is another."""
+        """A name for each conditioning of a batch, by which later steps find its pass again.
+
+        The first `count` conditionings are the host's. Their names hold their place, and the branch that the host
+        evaluates in the place of the sampler's negative: with another branch it is another pass.
+        """
         return [*((i, self.run.call.swapped) for i in range(count)), *(branch for branch, _ in self.run.call.active)]
 
 

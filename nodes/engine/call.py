@@ -13,16 +13,17 @@ from .steps import Step
 class Call:
     """What holds for one call of the guider, from the host's PREDICT_NOISE to the guided prediction.
 
-    step              the step of the run that it belongs to
-    baseline_missing  the main negative's time range leaves this step out, so that the host hands over zeros for it
+    step              the step of the run that the call belongs to
+    baseline_missing  the time range of the sampler's negative leaves this step out, so that the host hands over zeros
+                      for its prediction
     scale             the weight that the guider was given; None where the guider has none
-    keeps_pass        somebody wants the negative's prediction at weight 1 too
-    active            the further negatives that count here: pairs of a branch and its weight
-    swapped           the branch that the host evaluates in the main negative's place
-    predictions       what the model predicted of the active branches, in their order
-    first_pass        of a pair of two passes, the first: its conditionings and its prediction
-    reusing           what is predicted of negatives is made from an earlier step
-    weakened          beside a reused pair, this call's own prediction of what added terms weaken
+    keeps_pass        the sampler, its guider or another node wants the negative's prediction even at weight 1
+    active            (branch, its weight) for each branch that counts here
+    swapped           the branch that the host evaluates in the place of the sampler's negative
+    predictions       the model's predictions for the active branches, in their order
+    first_pass        (conditionings, prediction) of the first of the two passes of a `Pair` stage
+    reusing           a `Reuse` stage makes the predictions for the negatives of this call from those of an earlier step
+    weakened          where the pair's cond is reused: what this call itself predicts for it, for added terms
     """
 
     step: Step

@@ -1,7 +1,7 @@
 """What the passes of a step are conditioned with: copies of the host's processed conditionings, for that step alone.
 
-They are changed where the host batches them from, so that ControlNets, context windows and the passes that other nodes
-make see what the model sees.
+The copies take the place of `guider.conds` before the host batches them. ControlNets, context windows and the passes of
+other nodes therefore use what the model is given.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from .run import Run
 from .stages import Condition
 
 NEGATIVE = ("negative", "empty_negative_prompt")  # the guiders' names of what a positive is contrasted with
-BRANCH = "azimuth_negative"
+BRANCH = "azimuth_negative"  # how the names of the lists of further negatives begin
 
 
 def of_step(guider, run: Run) -> dict[str, list]:
-    """The guider's conditionings, as this step's condition stages make them; the guider's own if there are none."""
+    """The guider's conditionings, changed by this step's `Condition` stages; the guider's own if there are none."""
     if not run.of(Condition):
         return guider.conds
     return {key: changed(run, key, conds) for key, conds in guider.conds.items()}
@@ -36,7 +36,7 @@ def is_negative(key: str) -> bool:
 
 
 def with_tensor(cond: dict, name: str, tensor: torch.Tensor) -> dict:
-    """A copy of a processed conditioning with another tensor under one of its names."""
+    """A copy of a processed conditioning in which `tensor` replaces the entry `name`."""
     found = cond["model_conds"][name]
     return {**cond, "model_conds": {**cond["model_conds"], name: type(found)(tensor)}}
 
@@ -45,14 +45,14 @@ def with_tensor(cond: dict, name: str, tensor: torch.Tensor) -> dict:
 
 
 def with_guidance(cond: dict, value: float) -> dict:
-    """A copy with another number for the guidance embedding; itself where it carries none."""
+    """A copy with `value` as the number of the guidance embedding; `cond` itself if it carries no such number."""
     if "guidance" not in cond["model_conds"]:
         return cond
     return with_tensor(cond, "guidance", torch.full_like(cond["model_conds"]["guidance"].cond, value))
 
 
 def heard_as(cond: dict, other: dict) -> dict:
-    """A copy with the number that another conditioning carries; itself where either carries none."""
+    """A copy with the guidance number that `other` carries; `cond` itself if either carries none."""
     found = other["model_conds"].get("guidance")
     if found is None or "guidance" not in cond["model_conds"]:
         return cond
@@ -60,20 +60,23 @@ def heard_as(cond: dict, other: dict) -> dict:
 
 
 def as_another(cond: dict) -> dict:
-    """A copy that caches cannot take for the original: they know a conditioning by its id."""
+    """A copy with an id of its own. Caches know a conditioning by its id, and so cannot take it for the original."""
     return {**cond, "uuid": uuid.uuid5(cond["uuid"], "azimuth")}
 
 
 def told_apart(positive: list[dict], conds: list[dict]) -> list[dict]:
-    """The host copies areas from one list to the others, id and all: these, with ids that none of the positive has."""
+    """`conds`, in which each conditioning that has the id of one of the positive's is copied under an id of its own.
+
+    The host makes such doubles: it copies areas from one list to the others, id and all.
+    """
     ids = {cond["uuid"] for cond in positive}
     return [as_another(cond) if cond["uuid"] in ids else cond for cond in conds]
 
 
 def no_guidance_embedding(model, positive: list[dict]) -> str:
-    """Why another number for the guidance embedding would do nothing; empty if it does something.
+    """Why another number for the guidance embedding would do nothing, as `Condition.obstacle` says it.
 
-    Chroma reads the same number with another meaning, and has no such embedding.
+    The model's configuration tells. A number in the conditioning does not: Chroma reads one too, with another meaning.
     """
     if not model.model_config.unet_config.get("guidance_embed", False):
         return "on this model, which has no guidance embedding; guide it with cfg and a negative prompt"

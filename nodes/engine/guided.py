@@ -1,4 +1,8 @@
-"""The guided prediction of a step: baseline, combine, add and correct, on the raw predictions, in x0 space."""
+"""The guided prediction of a step: baseline, combine, add and correct, on the model's own predictions, in x0 space.
+
+Every post-CFG function gets the host's `args`: `cond_denoised` and `uncond_denoised` are the model's predictions,
+`denoised` is the host's result so far, to which earlier functions of other nodes may have contributed.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ from .stages import Moment
 
 
 def guide(args: dict) -> torch.Tensor:
-    """The post-CFG function."""
+    """The post-CFG function that every MODEL with stages carries; returns the guided prediction."""
     run = run_in(args["model_options"])
     if run is None:
         return args["denoised"]
@@ -36,13 +40,13 @@ def guide(args: dict) -> torch.Tensor:
 
 
 def note_non_finite(args: dict, run: Run, *predictions: torch.Tensor) -> None:
-    """Keep, on the device, whether anything that the model predicted is not finite; it is read after the run."""
+    """Note, on the device, whether any of these predictions is not finite; the note is read after the run."""
     finite = [finite_per_sample(prediction).all() for prediction in predictions]
     run.account.non_finite.append((args["sigma"].flatten()[0].float(), ~torch.stack(finite).all()))
 
 
 def warn_overruled(args: dict, run: Run) -> None:
-    """Another node, wired after ours, may give a step another weight than ours (the host's CFG Override)."""
+    """Warn if another node, wired after ours, has set the weight of this step (as the host's CFG Override does)."""
     if run.call.scale is None or args["cond_scale"] == run.call.scale:
         return
     if not run.of(stages.Weight):
@@ -58,7 +62,11 @@ def warn_overruled(args: dict, run: Run) -> None:
 
 
 def warn_without_prediction(args: dict, run: Run) -> None:
-    """The Dual CFG Guider adds the whole prediction after us where both of its weights are 1."""
+    """Warn that stages have nothing to act on.
+
+    The Dual CFG Guider makes no prediction of its pair where both of its weights are 1, and adds the whole result
+    after us.
+    """
     for kind in (stages.Add, stages.Correct):
         for stage in run.counting(kind, args["cond_scale"]):
             run.say(
@@ -69,12 +77,15 @@ def warn_without_prediction(args: dict, run: Run) -> None:
 
 
 def baseline_of(args: dict) -> str:
-    """What a post-CFG function is told that the positive is contrasted with, by its name in the arguments."""
+    """The name in a post-CFG function's `args` of what the positive is contrasted with.
+
+    The Perp-Neg Guider passes its empty prompt as `empty_cond`, and its negative as `uncond`.
+    """
     return "empty_cond" if "empty_cond" in args else "uncond"
 
 
 def moment_of(args: dict, run: Run) -> Moment:
-    """The step as rules see it; `uncond` is None if it made no negative pass (the host then hands over zeros)."""
+    """The step as rules see it. Without a negative pass `uncond` is None, although the host hands over zeros for it."""
     own = baseline_of(args)
     alone = args[own] is None or run.guider_kind.weight is None or run.call.baseline_missing
     return Moment(
@@ -91,7 +102,10 @@ def moment_of(args: dict, run: Run) -> Moment:
 
 
 def combine(args: dict, run: Run, moment: Moment) -> torch.Tensor:
-    """The host's result with the further negatives, or the combine rule's where there is one that is not neutral."""
+    """The combined result: the combine rule's if one counts, else the host's; in either case with further negatives.
+
+    A sample whose predictions are not finite keeps the host's result.
+    """
     raw = moment.uncond
     moment, terms = negatives(args, run, moment)
     moment = contrasted(run, moment)
@@ -106,7 +120,7 @@ def combine(args: dict, run: Run, moment: Moment) -> torch.Tensor:
 
 
 def negatives(args: dict, run: Run, moment: Moment) -> tuple[Moment, list[torch.Tensor]]:
-    """The moment with what the positive is contrasted with, and what is added to the combined result."""
+    """Apply the further negatives: the moment with the baseline that they change, and the terms that they add."""
     if run.call.active and not run.call.predictions:
         warn_not_evaluated(args, run)
         return moment, []
@@ -130,7 +144,7 @@ def negatives(args: dict, run: Run, moment: Moment) -> tuple[Moment, list[torch.
 
 
 def contrasted(run: Run, moment: Moment) -> Moment:
-    """The moment with the baseline that the baseline stages make of it."""
+    """The moment with the baseline that the `Baseline` stages make."""
     for stage in run.counting(stages.Baseline, moment.scale):
         ours = apply(run, stage, stage.rule, moment)
         moment = dataclasses.replace(moment, uncond=mixed(moment.uncond, ours, stage.strength))
@@ -148,17 +162,24 @@ def warn_not_evaluated(args: dict, run: Run) -> None:
 
 
 def plain(m: Moment) -> torch.Tensor:
-    """Plain CFG to the last bit as the host computes it, so that nothing is mistaken for a foreign addition."""
+    """Plain CFG, to the last bit as the host computes it.
+
+    What differs from it in the host's result was therefore added by another node.
+    """
     return m.uncond + (m.cond - m.uncond) * m.scale
 
 
 def blended(rule, strength: float):
-    """A combine rule, blended from plain CFG (strength 0) to all of it (1)."""
+    """A combine rule blended with plain CFG: strength 0 is plain CFG, 1 is the rule."""
     return rule if strength == 1.0 else lambda m: mixed(plain(m), rule(m), strength)
 
 
 def keeps_foreign(args: dict, stage: stages.Combine | None) -> bool:
-    """Whether something other than a cfg function of the slot changed the host's result before us."""
+    """Whether the result keeps what others have added to plain CFG before us.
+
+    Others are earlier post-CFG functions, the Perp-Neg Guider's negative and a cfg function of another node. Such a cfg
+    function, with the post-CFG functions after it, is replaced by a combine rule.
+    """
     options = args["model_options"]
     if "empty_cond" in args:
         return True
@@ -173,7 +194,7 @@ def earlier_post_functions(model_options: dict) -> list:
 
 
 def functions_of_others(model_options: dict, *places: str) -> list:
-    """The functions of other nodes in these lists of the options."""
+    """The functions of other nodes in the lists of `model_options` that `places` names."""
     return [function for place in places for function in model_options.get(place, []) if function is not guide]
 
 
@@ -182,7 +203,7 @@ def name(function) -> str:
 
 
 def add_terms(args: dict, run: Run, moment: Moment, guided: torch.Tensor) -> torch.Tensor:
-    """The combined result with every term that counts, each of which costs a pass."""
+    """The combined result with every added term that counts. Each term takes a pass of its weaker model."""
     args, moment = two_passes.of_terms(args, run, not_reused(args, run, moment))
     for stage in run.counting(stages.Add, moment.scale):
         try:
@@ -198,7 +219,7 @@ def add_terms(args: dict, run: Run, moment: Moment, guided: torch.Tensor) -> tor
 
 
 def not_reused(args: dict, run: Run, moment: Moment) -> Moment:
-    """The moment with what this call predicts of the prompt that terms weaken, where the pair has a reused one."""
+    """The moment as added terms need it: `cond` is a prediction of this very call, also where the pair's is reused."""
     if run.call.weakened is None:
         return moment
     note_non_finite(args, run, run.call.weakened)
@@ -206,10 +227,11 @@ def not_reused(args: dict, run: Run, moment: Moment) -> Moment:
 
 
 def settle(args: dict, run: Run, moment: Moment, guided: torch.Tensor) -> tuple[Moment, torch.Tensor]:
-    """Note which samples have settled by now; those that had before this step get what one pass would give them, and
-    are seen so by what follows.
+    """Note which samples have settled by now, and give those settled earlier the result of one pass.
 
-    A negative that was not predicted has nothing to tell.
+    `guided` is the combined result. A sample that had settled before this step gets the prediction of its first pass in
+    place of its combined result, and in place of `moment.cond` for the stages that follow. Where the negative's
+    prediction is reused it shows nothing new, so no sample settles.
     """
     seen = moment
     for stage in () if run.call.keeps_pass else run.counting(stages.Skip, moment.scale):
@@ -228,7 +250,10 @@ def settle(args: dict, run: Run, moment: Moment, guided: torch.Tensor) -> tuple[
 
 
 def unguided(args: dict, moment: Moment, alone: torch.Tensor) -> torch.Tensor:
-    """The host's result of one pass: its prediction, and what earlier post-CFG functions added to the pair's."""
+    """The host's result for a sample at weight 1: the prediction of its one pass, `alone`.
+
+    What earlier post-CFG functions of other nodes added to this call's result is added to it too.
+    """
     options = args["model_options"]
     if "sampler_cfg_function" in options or not earlier_post_functions(options):
         return alone
@@ -255,7 +280,7 @@ def add(tensor: torch.Tensor, terms: list[torch.Tensor]) -> torch.Tensor:
 
 
 def apply(run: Run, stage: stages.Stage | None, rule, moment: Moment) -> torch.Tensor:
-    """A stage's rule on each part of a packed latent (a video and its sound) on its own; other latents are one part."""
+    """The result of a stage's rule. A packed latent (a video and its sound) goes through the rule part by part."""
     if stage is not None:
         moment = dataclasses.replace(moment, value=run.value(stage, run.call.step))
     parts = moment.parts(run.latent_shapes)

@@ -1,7 +1,7 @@
-"""What each of the host's guiders calls its weight, and which pair of predictions it contrasts.
+"""What each of the host's guiders calls its weight, and which two predictions it contrasts.
 
-Guiders are recognised by what they carry, not by class: the host loads its node files under names of its own, so an
-`isinstance` check against an imported class would always fail.
+A guider is recognised by its attributes. Its class would not do: the host loads its node files under names of its own,
+so an `isinstance` check against an imported class would always fail.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ from dataclasses import dataclass
 class GuiderKind:
     """One row of the table.
 
+    name        the guider's name, as users know it
     matches     tells whether a guider is of this kind
-    weight      name of the attribute that is the pair's weight; None where there is none
+    weight      the guider's attribute that is the weight of the pair; None where it has no weight
     baseline    key in `guider.conds` of the conditioning that the positive is contrasted with
-    steered     what a weight acts on, in a user's words; shown once where it is not simply `cfg`
-    contrasted  key in `guider.conds` of the conditioning that is contrasted with the baseline and can stand in for it;
-                None where the guider cannot use one for the other
-    corrects    whether post-CFG functions run at weight 1 too
-    one_model   whether the model of the positive makes the baseline's prediction too
+    steered     what the weight acts on, in a user's words; logged where this is not simply `cfg`
+    contrasted  key in `guider.conds` of the other half of the pair, which can stand in for the baseline; None where the
+                guider cannot use one for the other
+    corrects    whether the host calls post-CFG functions at weight 1 too
+    one_model   whether one model makes both predictions
     """
 
     name: str
@@ -84,7 +85,7 @@ def kind_of(guider) -> GuiderKind:
 
 
 def negative_model(guider):
-    """The loaded model that makes the negative pass: its own in the Dual Model CFG Guider, else the guider's."""
+    """The loaded model that makes the negative pass. The Dual Model CFG Guider has a second model for it."""
     if hasattr(guider, "uncond_model_patcher"):
         return guider.uncond_inner
     return guider.inner_model
@@ -98,7 +99,10 @@ def wants_negative_pass(guider, kind: GuiderKind, scale: float, model_options: d
 
 
 def keeper_of_the_pass(guider, kind: GuiderKind, model_options: dict) -> str | None:
-    """Who wants the baseline's prediction even at weight 1, where else no pass is made for it; None if nobody does."""
+    """Who wants the baseline's prediction even at weight 1, where the host would make no pass for it; None if nobody.
+
+    The answer is a noun phrase for a log line.
+    """
     if model_options.get("disable_cfg1_optimization", False):
         return "the sampler or another node"
     return f"the {kind.name}" if wants_negative_pass(guider, kind, 1.0, model_options) else None

@@ -1,4 +1,4 @@
-"""What the corrections with a history have in common: a warning where something else looks back too."""
+"""What corrections with a history share: a warning if something else in the run reuses earlier steps too."""
 
 import logging
 
@@ -6,8 +6,11 @@ from .stages import Combine
 
 
 def warn_of_overlap(name: str, above: float, remedy: str, run) -> None:
-    """Say once that the sampler, or the momentum of a combine rule, does in part what the node `name` does, if the
-    number of that node ever lies above a bound."""
+    """Warn if the sampler, or the momentum of a combine rule, reuses earlier steps as the node `name` does.
+
+    Nothing is said while that node's number stays at or below `above` for the whole run. `remedy` ends the sentence
+    about the sampler.
+    """
     if run.most(name) <= above:
         return
     if run.sampler.is_multistep:

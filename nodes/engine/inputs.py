@@ -1,6 +1,6 @@
 """Inputs that several nodes share, and the checks that a typed or linked value must pass.
 
-The host checks typed values against min and max itself, but neither converts nor checks what arrives through a link.
+The host checks typed values against min and max. What arrives through a link it neither converts nor checks.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def window_inputs(what: str) -> list:
 
 
 def level_inputs(what: str, t_min: float, t_max: float) -> list[io.Float.Input]:
-    """A range of noise levels, which is that of the paper where a run's progress is not."""
+    """A range of noise levels, for papers that time their method by the noise level and not by progress."""
     levels = "sigma of flow models, sigma/(1 + sigma) of others"
     return [
         plain_float(
@@ -126,7 +126,7 @@ def blocks_input(default: str, useful: str) -> io.String.Input:
 
 
 def preset_input(presets: dict[str, tuple], fields: list[io.Float.Input], tooltip: str) -> io.DynamicCombo.Input:
-    """The published numbers of these inputs by name, or the inputs themselves: `custom`."""
+    """A choice between published numbers for these inputs, by name, and `custom`, which shows the inputs themselves."""
     named = [io.DynamicCombo.Option(name, []) for name in presets]
     return io.DynamicCombo.Input("preset", options=[*named, io.DynamicCombo.Option("custom", fields)], tooltip=tooltip)
 
@@ -145,7 +145,7 @@ def rescale_input(default: float = 0.0) -> io.Float.Input:
 
 
 def finite_float(node: str, name: str, value, low: float, high: float) -> float:
-    """The value as a float within [low, high]. Raises ValueError with a sentence that names node, input and remedy."""
+    """The value as a float in [low, high]. Raises ValueError, naming node, input and remedy, for anything else."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         raise ValueError(f"{node}, input {name}: got {value!r}; connect or type a finite number.")
     if not low <= value <= high:
@@ -154,8 +154,10 @@ def finite_float(node: str, name: str, value, low: float, high: float) -> float:
 
 
 def whole(node: str, name: str, value, low: int, high: int) -> int:
-    """The value as an int within [low, high]; a link may bring 2 as 2.0. Raises ValueError with a sentence that names
-    node, input and remedy."""
+    """The value as an int in [low, high]; a link may bring 2 as 2.0.
+
+    Raises ValueError, naming node, input and remedy, for anything else.
+    """
     number = finite_float(node, name, value, low, high)
     if not number.is_integer():
         raise ValueError(f"{node}, input {name}: got {value!r}; use a whole number from {low} to {high}.")
@@ -168,7 +170,7 @@ def floats(node: str, fields: list[io.Float.Input], values: dict) -> dict[str, f
 
 
 def preset(node: str, presets: dict[str, tuple], fields: list[io.Float.Input], chosen: dict) -> dict[str, float]:
-    """What the inputs are in the preset that was chosen, or what was typed into them: for `preset_input`."""
+    """The numbers that a `preset_input` stands for: those of the chosen preset, or those typed under `custom`."""
     name = choice(node, "preset", chosen.get("preset"), [*presets, "custom"])
     if name == "custom":
         return floats(node, fields, chosen)
@@ -177,7 +179,10 @@ def preset(node: str, presets: dict[str, tuple], fields: list[io.Float.Input], c
 
 @dataclass(frozen=True)
 class Limited:
-    """A SCHEDULE at an input with limits, which its weights can only be compared with when a run gives the steps."""
+    """A SCHEDULE at an input with limits.
+
+    Its weights are known, and compared with the limits, when a run gives the steps.
+    """
 
     schedule: Schedule
     low: float
@@ -200,7 +205,7 @@ class Limited:
 
 
 def as_schedule(node: str, name: str, value, low: float, high: float):
-    """A float or a SCHEDULE as a schedule. Raises ValueError for anything else."""
+    """A float or a SCHEDULE as a schedule within [low, high]. Raises ValueError for anything else."""
     if isinstance(value, Constant):
         value = value.value
     if isinstance(value, Schedule):
@@ -209,21 +214,21 @@ def as_schedule(node: str, name: str, value, low: float, high: float):
 
 
 def conditioning(node: str, name: str, value: list) -> list:
-    """Raises ValueError for an empty one, which the host would take for no prompt at all."""
+    """The conditioning. Raises ValueError for an empty one, which the host would take for no prompt at all."""
     if not value:
         raise ValueError(f"{node}, input {name}: the conditioning is empty; connect a CLIP Text Encode.")
     return value
 
 
 def choice(node: str, name: str, value, options) -> str:
-    """An option that may have come through a link. Raises ValueError, naming node, input and the options."""
+    """The chosen option, which may have come through a link. Raises ValueError, naming node, input and options."""
     if value not in options:
         raise ValueError(f"{node}, input {name}: there is no {value!r}; choose one of {', '.join(options)}.")
     return value
 
 
 def as_window(node: str, start, end) -> Window:
-    """Raises ValueError if start or end is not a number in [0, 1], or start is after end."""
+    """A window of progress. Raises ValueError if start or end is not a number in [0, 1], or start is after end."""
     window = Window(finite_float(node, "start", start, 0.0, 1.0), finite_float(node, "end", end, 0.0, 1.0))
     if window.start > window.end:
         raise ValueError(
@@ -234,7 +239,7 @@ def as_window(node: str, start, end) -> Window:
 
 
 def as_levels(node: str, t_min, t_max) -> tuple[float, float]:
-    """Raises ValueError if t_min or t_max is not a number in [0, 1], or t_min is not below t_max."""
+    """(t_min, t_max). Raises ValueError if one is not a number in [0, 1], or t_min is not below t_max."""
     low, high = finite_float(node, "t_min", t_min, 0.0, 1.0), finite_float(node, "t_max", t_max, 0.0, 1.0)
     if low >= high:
         raise ValueError(f"{node}, input t_min: {low:g} is not below t_max, {high:g}; make t_min smaller than t_max.")
@@ -242,7 +247,7 @@ def as_levels(node: str, t_min, t_max) -> tuple[float, float]:
 
 
 def validate_levels(node: str, t_min, t_max) -> bool | str:
-    """As `validate_window`, for noise levels."""
+    """What `validate_window` is for a window, for noise levels."""
     try:
         as_levels(node, 0.0 if t_min is None else t_min, 1.0 if t_max is None else t_max)
     except ValueError as error:
@@ -251,7 +256,10 @@ def validate_levels(node: str, t_min, t_max) -> bool | str:
 
 
 def validate_window(node: str, start, end) -> bool | str:
-    """For `validate_inputs`, which is asked before the run: linked values come as None and are checked later."""
+    """True, or what is wrong with the window: for a node's `validate_inputs`.
+
+    The host calls that before anything runs, with None for linked values; these are checked when they arrive.
+    """
     try:
         as_window(node, 0.0 if start is None else start, 1.0 if end is None else end)
     except ValueError as error:

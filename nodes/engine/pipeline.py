@@ -1,11 +1,13 @@
 """How stages reach the host: five wrappers and one post-CFG function, installed once per MODEL.
 
-OUTER_SAMPLE     opens the run and closes it, whatever happens in between
-PREPARE_SAMPLING lets the host load what the further negatives need (ControlNets), and second models
-SAMPLER_SAMPLE   processes the conditionings of both as the host processes its own
-PREDICT_NOISE    finds the step, sets the guider's conditionings and weight for it and hands the further negatives down
-APPLY_MODEL      shows models and adapters a pair, whatever the branches of a batch are; brings in a second text
-post-CFG         turns the raw predictions of a step into the guided one (guided.py)
+The host calls a wrapper around one of its own functions, here in the order of a run:
+
+OUTER_SAMPLE      around a whole run: opens the `Run`, and closes it whatever happens in between
+PREPARE_SAMPLING  around loading: lets the host also load second models and the ControlNets of branches
+SAMPLER_SAMPLE    around the sampler: processes the conditionings of branches, second models and second texts
+PREDICT_NOISE     around each model call: finds its step, sets the guider's weight and conditionings, adds the branches
+APPLY_MODEL       around the network: tells image adapters positives from negatives, brings in a second text
+post-CFG          after the passes of a call: turns their predictions into the guided one (guided.py)
 """
 
 from __future__ import annotations
@@ -51,13 +53,13 @@ def add_stage(model, stage: stages.Stage):
 
 
 def model_kind(model) -> str:
-    """The family: "flow" for rectified-flow models, "ve" for all that the host presents in sigma coordinates."""
+    """The family of a MODEL: "flow" for rectified flow, "ve" for all that the host runs in sigma coordinates."""
     sampling = model.get_model_object("model_sampling")
     return "flow" if isinstance(sampling, comfy.model_sampling.CONST) else "ve"
 
 
 def starts_from_noise(model, sigmas: tuple[float, ...]) -> bool:
-    """Whether a run begins at the model's largest sigma, by the tolerance of the host, and so from noise alone."""
+    """Whether a run begins at the model's largest sigma, and so from noise alone."""
     largest = float(model.get_model_object("model_sampling").sigma_max)
     return sigmas[0] >= largest * (1 - SIGMA_TOLERANCE)
 
@@ -73,7 +75,7 @@ def outer_sample(executor, noise, latent_image, sampler, sigmas, *args, **kwargs
     idle = {stage: why for stage in stages.of(guider) if (why := obstacle(guider, row, stage))}
     own = tuple(stage for stage in stages.of(guider) if stage not in idle)
     if any(isinstance(stage, stages.Pair) for stage in own):
-        row = guiders.PLAIN  # a Basic Guider uses the negative that it is given for a step
+        row = guiders.PLAIN  # a Basic Guider too will use the negative that a `Pair` stage gives it
     levels = tuple(sigmas.tolist())
     kind, from_noise = model_kind(guider.model_patcher), starts_from_noise(guider.model_patcher, levels)
     shapes = kwargs.get("latent_shapes") or [noise.shape]
@@ -101,7 +103,7 @@ def outer_sample(executor, noise, latent_image, sampler, sigmas, *args, **kwargs
 
 
 def obstacle(guider, row: guiders.GuiderKind, stage: stages.Stage) -> str:
-    """Why a stage cannot act in this run at all, in the words that follow its node's name; empty if it can."""
+    """Why a stage cannot act in this run at all, in the words that follow "<node> has no effect"; "" if it can."""
     if isinstance(stage, (stages.Condition, stages.Attention, stages.Pair)):
         if why := stage.obstacle(guider.model_patcher.model, guider.conds.get("positive", [])):
             return why
@@ -116,7 +118,7 @@ def obstacle(guider, row: guiders.GuiderKind, stage: stages.Stage) -> str:
 
 
 def finish(run: Run, executor, *args, **kwargs):
-    """Sample, and report what was not finite and what was skipped even if the run was interrupted."""
+    """Sample, and log the run's reports at its end, also if it is interrupted."""
     try:
         return executor(*args, **kwargs)
     finally:
@@ -126,7 +128,10 @@ def finish(run: Run, executor, *args, **kwargs):
 
 
 def loading_weight(run: Run) -> float:
-    """The weight under which the guider decides what to load: not 1 if any step needs the negative pass."""
+    """The weight under which the guider decides what to load.
+
+    At 1 it may leave the negative's model out, so this is another weight if any step has one.
+    """
     return next((scale for scale in run.scales(run.usual) if scale != 1.0), run.usual)
 
 
@@ -165,7 +170,10 @@ def sampler_sample(executor, guider, sigmas, extra_args, callback, noise, latent
 
 
 def tell_apart(guider, run: Run) -> None:
-    """Let a conditioning be known by its id, whichever list it is in."""
+    """Give doubles of the positive's conditionings ids of their own, in the guider's lists and in the branches.
+
+    An id then tells whether a pass is the positive's.
+    """
     own = guider.conds.get("positive", [])
     guider.conds = {
         key: conds if key == "positive" else conditioning.told_apart(own, conds) for key, conds in guider.conds.items()
@@ -186,7 +194,7 @@ def predict_noise(executor, x, timestep, model_options=None, seed=None):
     before, conds = weight_of(guider, run), guider.conds
     try:
         guider.conds = conditioning.of_step(guider, run)
-        if before is not None:  # a pair to weigh; other stages act without one
+        if before is not None:  # the guider has a weight; stages that need none act without one too
             model_options = weigh(guider, run, before, model_options)
         scale = 1.0 if before is None else weight_of(guider, run)
         model_options = second_text.with_text(guider, run, model_options)
@@ -198,7 +206,7 @@ def predict_noise(executor, x, timestep, model_options=None, seed=None):
 
 
 def weigh(guider, run: Run, before: float, model_options: dict) -> dict:
-    """Set the guider's weight and what its step contrasts, and return the options that this takes."""
+    """Set the guider's weight for this step and what it contrasts; return the options with which it is called."""
     scale = run.call.scale = step_scale(guider, run, before, model_options)
     remarks.name_other_weight(run, before, scale)
     set_weight(guider, run, scale)
@@ -216,8 +224,8 @@ def weigh(guider, run: Run, before: float, model_options: dict) -> dict:
 
 
 def begin_call(guider, run: Run, timestep) -> None:
-    """Begin a call: at which step is it, and does the main negative's own time range leave it out?"""
-    unasked = run.pair and run.pair.window.always
+    """Begin a call: find its step, and whether the time range of the sampler's own negative leaves it out."""
+    unasked = run.pair and run.pair.window.always  # the negative is not used at any step
     baseline = [] if unasked else guider.conds.get(run.guider_kind.baseline) or []
     timed = branches.is_timed(baseline)
     if not (timed or run.needs_step):  # nothing depends on the step
@@ -230,7 +238,7 @@ def begin_call(guider, run: Run, timestep) -> None:
 
 
 def read(timestep, settled) -> tuple[float, bool]:
-    """The sigma of a call and whether all samples have settled, in one wait for the device."""
+    """The sigma of a call, and whether all samples have settled. One transfer brings both: one wait for the device."""
     if settled is None:
         return timestep[0].item(), False
     called_at, all_settled = torch.stack((timestep[0], settled.to(timestep))).tolist()
@@ -238,8 +246,10 @@ def read(timestep, settled) -> tuple[float, bool]:
 
 
 def step_scale(guider, run: Run, before: float, model_options: dict) -> float:
-    """The weight of this call; 1 where there is no main negative, of which the host would hand over zeros, and where
-    none is needed."""
+    """The weight of this call.
+
+    It is 1 where no negative is needed, and where there is none: the host would guide away from zeros.
+    """
     alone = run.pair and not run.makes_pair()
     if alone and (before == run.before or not guider.conds.get(run.guider_kind.baseline)):
         return 1.0
@@ -253,7 +263,10 @@ def step_scale(guider, run: Run, before: float, model_options: dict) -> float:
 
 
 def skips(guider, run: Run, scale: float, model_options: dict) -> bool:
-    """Whether a step leaves its negative pass out because all samples have settled."""
+    """Whether this step leaves its negative pass out because all samples have settled.
+
+    A sampler, guider or node that wants the negative at every step prevents it, which is logged.
+    """
     stage = next((s for s in run.of(stages.Skip) if not s.off(scale, run.value(s, run.call.step))), None)
     if stage is None:
         return False
@@ -272,13 +285,20 @@ def skips(guider, run: Run, scale: float, model_options: dict) -> bool:
 
 
 def stand_in(guider, run: Run) -> None:
-    """Where a negative pass is made without a negative (CFG++ samplers read it), let it equal the positive."""
+    """Let the positive stand in for a negative that is missing at this step, but whose pass is made all the same.
+
+    CFG++ samplers and some nodes ask for that pass and read its prediction.
+    """
     if run.guider_kind.contrasted:
         guider.conds = {**guider.conds, run.guider_kind.baseline: guider.conds[run.guider_kind.contrasted]}
 
 
 def swap_baseline(guider, run: Run) -> None:
-    """Where a partial negative takes the main one's whole place, let the host evaluate it there: no third pass."""
+    """Let the host evaluate a branch in the place of the sampler's negative, which saves a pass.
+
+    That is possible where the branch takes the whole place of the baseline: weight 1, and nothing that leaves it out of
+    a part of the picture or run. Baseline rules before it no longer matter.
+    """
     whole = [b for b, weight in run.call.active if b.stage.baseline and weight == 1.0 and not b.restricted]
     if whole and not run.makes_pair() and guiders.negative_model(guider) is guider.inner_model:
         after = run.call.active[[b for b, _ in run.call.active].index(whole[-1]) + 1 :]
@@ -290,6 +310,7 @@ def swap_baseline(guider, run: Run) -> None:
 
 
 def with_branches(guider, run: Run, model_options: dict) -> dict:
+    """The options of a call whose first batch takes the branches along and leaves out what is reused."""
     passes = reused_passes.of_step(guider, run, model_options)
     if not run.call.active and passes is None:
         return model_options
@@ -299,8 +320,11 @@ def with_branches(guider, run: Run, model_options: dict) -> dict:
 
 
 def apply_model(executor, x, t, c_concat=None, c_crossattn=None, control=None, transformer_options=None, **kwargs):
-    """Adapters index a pair by `cond_or_uncond`: to their eyes a further negative is a negative, and a second pass of
-    the positive is a positive."""
+    """Call the network, with `cond_or_uncond` as image adapters need it, and with a second text.
+
+    Adapters use that list as indices 0 (positive) and 1 (negative). The host numbers all conditionings of a batch; a
+    branch is shown to adapters as a negative, and the second pass of a `Pair` stage as a positive.
+    """
     options = transformer_options or {}
     if branches.SHOWN in options:
         shown = options[branches.SHOWN]

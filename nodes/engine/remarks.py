@@ -1,5 +1,8 @@
-"""What a run says of itself, each sentence once: what its stages do that its user might not expect, and what they can
-not do under this guider, at this weight or beside another node."""
+"""What a run logs about itself, each sentence once.
+
+It says what its stages do that a user might not expect, and what they cannot do under this guider, at this weight or
+together with another node.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from .steps import Step, find_step
 
 
 def introduce(guider, run: Run) -> None:
-    """Say once what this run's guidance does that its user might not expect."""
+    """Log, when the run opens, what its user might not expect."""
     introduce_conditions(run)
     if run.pair:
         introduce_pair(guider, run)
@@ -37,7 +40,7 @@ def introduce(guider, run: Run) -> None:
 
 
 def warn_stranded(guider, run: Run) -> None:
-    """A guider with a second model for the negative runs the first model's functions only."""
+    """Warn of stages on a model of the negative's own (Dual Model CFG Guider), where the host calls none of them."""
     stranded = set(stages.of(getattr(guider, "uncond_model_patcher", guider))) - set(stages.of(guider))
     if stranded:
         names = ", ".join(sorted(stage.node for stage in stranded))
@@ -49,12 +52,12 @@ def warn_stranded(guider, run: Run) -> None:
 
 
 def contrasting(run: Run) -> list[stages.Stage]:
-    """The stages that are nothing without a negative pass."""
+    """The stages that do nothing without a negative pass."""
     return run.of(stages.Negative) + run.of(stages.Baseline) + run.of(stages.Combine) + comparing(run)
 
 
 def weighing(run: Run) -> list[stages.Stage]:
-    """The stages of which nothing is left at weight 1, where a negative pass is made all the same."""
+    """The stages that do nothing at weight 1 even if a negative pass is made there."""
     if any(rule.acts_at_1 for rule in run.of(stages.Combine)):
         return []
     replacing = [stage for stage in run.of(stages.Negative) if stage.baseline]
@@ -63,12 +66,12 @@ def weighing(run: Run) -> list[stages.Stage]:
 
 
 def comparing(run: Run) -> list[stages.Correct]:
-    """The corrections that have nothing to do where the result is the positive."""
+    """The corrections that have nothing to do where the result is the positive's prediction."""
     return [stage for stage in run.of(stages.Correct) if stage.needs_pair or is_idle_alone(run, stage)]
 
 
 def is_idle_alone(run: Run, stage: stages.Correct) -> bool:
-    """Whether a correction leaves the positive as it is at every step, and nothing is added to it."""
+    """Whether a correction leaves the positive's prediction as it is at every step, and no term is added to it."""
     return not run.of(stages.Add) and all(stage.idle(run.value(stage, step)) for step in run.steps)
 
 
@@ -83,18 +86,18 @@ def warn_without_negative(run: Run) -> None:
 
 def introduce_conditions(run: Run) -> None:
     for stage in run.of(stages.Condition) + run.of(stages.Attention):
-        steps = sum(run.counts(stage, step, 1.0) and has_say(run, stage, step) for step in run.steps)
+        steps = sum(run.counts(stage, step, 1.0) and takes_effect(run, stage, step) for step in run.steps)
         if steps:
             run.say(f"{stage} ({steps} of {len(run.steps)} steps).")
 
 
-def has_say(run: Run, stage: stages.Stage, step: Step) -> bool:
-    """Whether a stage has its say at a step that makes a pair, or there is none."""
+def takes_effect(run: Run, stage: stages.Stage, step: Step) -> bool:
+    """Whether a stage has an effect at this step: a `Pair` stage overwrites what some stages set (`beside_pair`)."""
     return getattr(stage, "beside_pair", True) or not run.makes_pair(step)
 
 
 def introduce_pair(guider, run: Run) -> None:
-    """Say at how many steps it is made, and what other nodes are shown of it."""
+    """Say at how many steps the `Pair` stage makes two passes, and what the functions of other nodes see."""
     made = [
         run.makes_pair(step) and wants_both(guider, run, scale)
         for step, scale in zip(run.steps, run.scales(run.usual), strict=True)
@@ -134,7 +137,7 @@ def introduce_weight(run: Run, scales: list[float]) -> None:
 
 
 def overrules(run: Run) -> list[stages.Combine]:
-    """The combine rules beside which nothing but its being 1 matters of the weight of a step."""
+    """The combine rules that put a weight of their own in place of the step's, unless the step's is 1."""
     return [
         rule
         for rule in run.of(stages.Combine)
@@ -143,7 +146,7 @@ def overrules(run: Run) -> list[stages.Combine]:
 
 
 def would_skip(run: Run) -> list[stages.Skip]:
-    """The stages that leave the negative pass out at some step where one is made, at a weight other than 1."""
+    """The `Skip` stages that count at some step if its weight is not 1."""
     return [stage for stage in run.of(stages.Skip) if any(run.counts(stage, step, math.inf) for step in run.steps)]
 
 
@@ -164,7 +167,7 @@ def warn_at_weight_1(guider, run: Run, scales: list[float]) -> None:
 
 
 def warn_where_faint(run: Run, scales: list[float]) -> None:
-    """Name the rules for which no weight of the run is large enough."""
+    """Warn of rules for which every weight of the run is too small."""
     if all(scale == 1.0 for scale in scales):
         return
     rules = [rule for rule in run.of(stages.Combine) if is_faint(run, rule, scales)]
@@ -175,14 +178,14 @@ def warn_where_faint(run: Run, scales: list[float]) -> None:
 
 
 def is_faint(run: Run, stage: stages.Blended, scales: list[float]) -> bool:
-    """Whether a stage is faint at every step, and would not be switched off at another weight."""
+    """Whether a stage is faint at every step, although it counts at some step if the weight is large enough."""
     on = any(run.counts(stage, step, math.inf) for step in run.steps)
     steps = zip(run.steps, scales, strict=True)
     return on and all(stage.faint(scale, run.value(stage, step)) for step, scale in steps)
 
 
 def raise_weight(run: Run) -> str:
-    """What gives a run a larger weight, in a user's words."""
+    """What a user can do to give this run a larger weight: the end of a sentence."""
     if run.sampler.is_cfgpp:
         return f"{run.sampler.name} takes lambda for the weight, so use a sampler that is not CFG++"
     if setting := run.of(stages.Weight)[-1:] or [run.pair] * bool(run.pair):
@@ -192,7 +195,7 @@ def raise_weight(run: Run) -> str:
 
 
 def name_foreign(model_options: dict, run: Run) -> None:
-    """Name what a combine rule takes the place of, and what it keeps."""
+    """Name the functions of other nodes that a combine rule replaces, and those whose effect it keeps."""
     for stage in run.of(stages.Combine):
         if not run.ever_counts(stage, run.usual):
             continue
@@ -206,7 +209,7 @@ def name_foreign(model_options: dict, run: Run) -> None:
 
 
 def report_non_finite(run: Run) -> None:
-    """Warn once, after the run, of steps whose predictions were not finite: one read of the device for all steps."""
+    """Warn, after the run, of predictions that were not finite. The device is read here only, for all calls at once."""
     if not run.account.non_finite:
         return
     sigmas, flags = zip(*run.account.non_finite, strict=True)

@@ -1,6 +1,6 @@
-"""Passes that some steps leave out, and what stands for their predictions.
+"""What a `Reuse` stage does: some steps leave passes out, and predictions made from an earlier step stand for theirs.
 
-The host goes on as if all of them had been made: it combines the pair at the weight of the step, and our rules and the
+The host goes on as if all passes had been made: it combines the pair at the weight of the step, and our rules and the
 functions of other nodes see that pair.
 """
 
@@ -22,8 +22,13 @@ PLACES = ("sampler_pre_cfg_function", "sampler_post_cfg_function")
 
 @dataclass(frozen=True)
 class Held:
-    """What a step with all its passes leaves. `differences` says for each of them but the positive's, by a name for
-    what it was conditioned with, how far the positive's prediction stood from it; `sigma` (B,) is that of the call."""
+    """What a step that made all its passes keeps for later ones.
+
+    step         the step's index
+    sigma        (B,), the level of the call
+    differences  for each pass but the positive's, by its name (`BranchHandler.names`): the positive's prediction minus
+                 that of the pass
+    """
 
     step: int
     sigma: Tensor
@@ -32,17 +37,22 @@ class Held:
 
 @dataclass(frozen=True)
 class Passes:
-    """Those of one call: all of them, or that of the conditionings `positive` alone, and of those that added terms
-    weaken if these are others. Terms see both predictions of this step; to the pair the latter's is a reused one."""
+    """The passes of one call: all of them, or at a step that reuses predictions as few as possible.
+
+    positive  the conditionings of the pass that is always made
+    weakened  the conditionings that added terms work on; None if no term counts. Where they are others than `positive`
+              (Dual CFG Guider) their pass is made too. Only terms see its prediction: the pair gets a reused one
+    predicts  what the network puts out: "x0", "eps" or "velocity"
+    """
 
     run: Run
     stage: Reuse
     positive: list
     weakened: list | None
-    predicts: str  # x0, eps or velocity: what the network's own output is
+    predicts: str
 
     def predictions(self, calculate: Callable, batch: list, names: list[Hashable], sigma: Tensor) -> list[Tensor]:
-        """`calculate(batch)`, of which as few conditionings are evaluated as this step takes."""
+        """The predictions that `calculate(batch)` returns, with as few conditionings evaluated as this step allows."""
         at = next((i for i, cond in enumerate(batch) if cond is self.positive), None)
         others = {i: of for i, of in enumerate(names) if batch[i] is not None and i != at}
         if at is None or not others:
@@ -60,7 +70,7 @@ class Passes:
         return out
 
     def serves(self, held: Held | None, names) -> bool:
-        """Whether what is held is of an earlier step that is recent enough, and of all that this one needs."""
+        """Whether `held` is recent enough, comes from an earlier step and has a difference for each of `names`."""
         if held is None or not all(of in held.differences for of in names):
             return False
         return 0 < self.run.call.step.index - held.step < self.run.value(self.stage, self.run.call.step)
@@ -72,7 +82,7 @@ class Passes:
 
 
 def of_step(guider, run: Run, model_options: dict) -> Passes | None:
-    """What leaves passes out at this step; None, and a sentence in the log, where somebody wants to see all of them."""
+    """The passes of this step; None if no `Reuse` stage counts, or if somebody wants all of them (which is logged)."""
     stage = next((s for s in run.of(Reuse) if run.counts(s, run.call.step, 1.0)), None)
     if stage is None:
         return None
@@ -88,7 +98,7 @@ def of_step(guider, run: Run, model_options: dict) -> Passes | None:
 
 
 def network_predicts(model) -> str:
-    """What a MODEL's network puts out: "x0", "eps" or "velocity", which is v for models in sigma coordinates."""
+    """What a MODEL's network puts out: "x0", "eps" or "velocity". The v of a v-prediction model counts as velocity."""
     sampling = model.get_model_object("model_sampling")
     if isinstance(sampling, comfy.model_sampling.X0):
         return "x0"
@@ -97,7 +107,7 @@ def network_predicts(model) -> str:
 
 
 def name_witnesses(model_options: dict, run: Run) -> None:
-    """Say what the functions of other nodes see where passes are left out."""
+    """Say that the functions of other nodes see reused predictions where passes are left out."""
     others = guided.functions_of_others(model_options, *PLACES)
     if "sampler_cfg_function" in model_options:
         others.append(model_options["sampler_cfg_function"])
@@ -111,9 +121,10 @@ def name_witnesses(model_options: dict, run: Run) -> None:
 
 
 def onlooker_of_passes(guider, run: Run, model_options: dict) -> str:
-    """Who looks at the negative's pass itself, and not only at what it predicts; empty if nobody does.
+    """Who looks into the negative's pass itself, where a reused prediction would not do; "" if nobody does.
 
-    A sampler that wants the negative at weight 1 reads its prediction. A node that does may be reading its attention.
+    A node that wants the negative even at weight 1 may be reading the attention of its pass. A sampler that wants it
+    reads the prediction only, and is no onlooker.
     """
     if "sampler_calc_cond_batch_function" in model_options:
         return f"{guided.name(model_options['sampler_calc_cond_batch_function'])} of another node"

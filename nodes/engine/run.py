@@ -1,4 +1,4 @@
-"""One sampling run: what is known of it when it opens, and what changes from step to step.
+"""One sampling run: what is known when it opens, and what changes from step to step.
 
 The host makes a copy of `model_options` for every run, and a `Run` lives in that copy: no state outlives the run.
 """
@@ -21,7 +21,7 @@ from .steps import Step, step_at
 
 RUN = "azimuth_run"  # the key of a run in its `model_options`
 
-# A weight as near to 1 as this is 1.
+# A weight this near to 1 counts as 1.
 WEIGHT_TOLERANCE = 1e-6
 
 
@@ -29,25 +29,37 @@ WEIGHT_TOLERANCE = 1e-6
 class Run:
     """Everything that is known of one run while it is sampled.
 
-    stages         those that can act in this run, in the order in which they run
-    sigmas         of its steps: N + 1 numbers, falling, or rising when unsampling
+    Known when it opens:
+
+    stages         the stages that can act in this run, in the order in which they run
+    sigmas         the levels of its steps: N + 1 numbers, falling, or rising when unsampling
     kind           "flow" or "ve", the family of the model
-    guider_kind    the row of the table of guiders
+    guider_kind    the guider's row in the table of guiders (guiders.py)
+    sampler        its sampler (samplers.py)
     latent_shapes  the shape of each latent; more than one where the host has packed several (a video and its sound)
     from_noise     whether the run begins at the model's largest sigma
-    pair           the stage that makes a pair of two passes, if there is one
+    seed           the seed of its noise
+    pair           its `Pair` stage; None if it has none
     before         the weight that the guider came with; None where it has none
-    usual          the weight of a step before any stage: `before`, or that of a sampler that sets its own
-    neutral        no stage does anything at any step: the host's own results stand untouched
+    usual          the weight of a step before any stage changes it: `before`, or that of a sampler that sets its own
+    neutral        whether no stage does anything at any step, so that the host's own results stand untouched
 
-    schedules, branches, terms, seconds and texts are what its stages were opened to: the schedule of each for these
-    sigmas, further negatives, what an added term calls, second models and second texts.
+    Made for its stages when it opens:
 
-    memories       what stages keep from step to step, for each part of a packed latent
+    schedules      for each stage, its schedule for these sigmas
+    branches       the further negatives
+    terms          for each `Add` stage, the function that `open` returned
+    seconds        the second models
+    texts          for each `Attention` stage, its second text
+
+    What changes:
+
+    memories       for each stage and each part of a packed latent, what the stage keeps from step to step
     settled        on the device: whether all samples had settled by the last guided call
-    skipping       a step began with all samples settled, so that no negative pass is made any more
+    skipping       whether all samples had settled before this step began, so that negative passes are left out
     calls          how many calls have been guided
-    positive_alone the sampler wants nothing but the positive of the next call
+    positive_alone whether the sampler wants nothing but the positive's prediction of the next call
+    account        what the run tells its user (account.py)
     call           the call at hand; between two calls, an empty one at the step of the last
     """
 
@@ -85,7 +97,7 @@ class Run:
     def open(
         cls, model_stages, sigmas, kind: str, guider_kind: guiders.GuiderKind, sampler, latent_shapes, from_noise=False
     ) -> Run:
-        """Fit every stage to this run's sigmas. Raises ValueError, naming node and input, where one does not fit."""
+        """A run, with every stage fitted to its sigmas. Raises ValueError, naming node and input, if one cannot be."""
         run = cls(model_stages, sigmas, kind, guider_kind, Sampler(sampler), latent_shapes, from_noise)
         run.pair = next(iter(run.of(stages.Pair)), None)
         for stage in model_stages:
@@ -112,7 +124,7 @@ class Run:
         return stage.counts(step, scale, self.value(stage, step))
 
     def counting(self, kind: type, scale: float, step: Step | None = None) -> list:
-        """The stages of a kind that do something at a step of this weight, by default the step of the call."""
+        """The stages of a kind that do something at a step with this weight; by default the step of the call."""
         step = step or self.call.step
         return [stage for stage in self.of(kind) if self.counts(stage, step, scale)]
 
@@ -121,13 +133,13 @@ class Run:
         return any(self.counts(stage, step, self.scale_at(step, before)) for step in self.steps)
 
     def most(self, node: str) -> float:
-        """The largest number that the stages of a node take at any step of the run."""
+        """The largest value that a node's stages take at any step of the run; 0 if it has none here."""
         return max((self.value(s, step) for s in self.stages if s.node == node for step in self.steps), default=0.0)
 
     def is_neutral(self, before: float | None) -> bool:
         """Whether no stage does anything at any step, so that the host's own results can stand untouched.
 
-        Without a weight there is no negative, and only what needs none can act.
+        `before` is None where the guider has no weight. There is no negative then, and only stages that need none act.
         """
         if before is None:
             kinds = (stages.Condition, stages.Attention, stages.Add, stages.Correct)
@@ -144,21 +156,26 @@ class Run:
 
     @property
     def needs_step(self) -> bool:
-        """Whether anything changes over the run. To read the sigma of a call is to wait for the device."""
+        """Whether anything changes over the run, so that the step of a call must be known.
+
+        If not, its sigma is not read: reading it means waiting for the device.
+        """
         return not all(stage.constant for stage in self.stages) or any(
             found.timed for found in (*self.branches, *self.texts.values())
         )
 
     def makes_pair(self, step: Step | None = None) -> bool:
-        """Whether a step's pair is made of two passes of the positive; at weight 1 one of them is saved."""
+        """Whether the `Pair` stage makes a step's pair, by default that of the call; at weight 1 it takes one pass."""
         return self.pair is not None and (step or self.call.step).progress in self.pair.window
 
     def scale_at(self, step: Step, scale: float | None) -> float:
         """The weight of a step, after all weight stages.
 
-        `scale` is the weight that the step would have without them: the sampler's own, or that of another node. A pair
-        of two passes has a weight of its own in place of the sampler's. Without a weight, or where a run's pair is not
-        made, it is 1.
+        `scale` is the weight without any stage: the sampler's own, or one that another node has set for this step.
+        None means that the guider has no weight; the result is then 1.
+
+        In a run with a `Pair` stage the stage's value takes the place of the sampler's own weight. The result is 1 at
+        steps outside its window, unless another node has set a weight.
         """
         if scale is None:
             return 1.0
@@ -177,17 +194,21 @@ class Run:
     # ---- while it is sampled
 
     def begin(self, step: Step, settled: bool = False, baseline_missing: bool = False) -> None:
-        """Begin a call. What settled within a step, whatever its number of calls, counts from the next step on."""
+        """Begin a call.
+
+        `settled` says that all samples had settled by the last guided call. That takes effect from the next step on, so
+        that all calls of one step are treated alike.
+        """
         if settled and step.index != self.call.step.index:
             self.skipping, self.settled = True, None
         self.call = Call(step, baseline_missing)
 
     def end(self) -> None:
-        """End a call, and let go of the tensors that it held; the run is still at its step."""
+        """End a call: release its tensors, and keep the step that the run is at."""
         self.call = Call(self.call.step)
 
     def memory(self, stage: Stage | None, part: int) -> Memory | None:
-        """What a stage kept of earlier steps, for one part of a packed latent; None for a stage that keeps nothing."""
+        """What a stage keeps from step to step, for one part of a packed latent; None if it keeps nothing."""
         if stage is None or not stage.remembers:
             return None
         memory = self.memories.setdefault((stage, part), Memory())
@@ -199,7 +220,7 @@ class Run:
         self.account.say(sentence, *level)
 
     def say_weight_of_another_node(self, replaced_by: list = ()) -> None:
-        """Say what becomes of a weight that is neither the sampler's nor ours."""
+        """Say what becomes of a weight that another node sets: the stages in `replaced_by` replace it, or it stands."""
         own = f"that of {self.pair.node}" if self.makes_pair() else "the sampler's"
         fate = "".join(f"{stage.node} replaces it" for stage in replaced_by) or f"it stands for {own} there"
         self.say(f"Azimuth: another node sets the weight of some steps; {fate}.")
@@ -210,5 +231,5 @@ class Run:
 
 
 def run_in(model_options: dict | None) -> Run | None:
-    """The run that these options belong to; None outside one of ours."""
+    """The run that these options belong to; None outside a run with stages."""
     return (model_options or {}).get(RUN)

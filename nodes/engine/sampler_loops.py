@@ -1,6 +1,7 @@
-"""What the loops of our samplers share: the levels of a run, the raw predictions of a call, a call at another weight.
+"""What the loops of our samplers share: the levels of a run, the predictions of a call, a call at another weight.
 
-A SAMPLER is the host's KSAMPLER around a loop, which the host calls with a guider inside `model`.
+A SAMPLER of a node is the host's KSAMPLER object, which holds a loop over the steps. The host calls the loop with
+`model`, an object around the guider.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ def kind_of(model) -> str:
 
 
 def levels_of(node: str, sigmas: Tensor, kind: str) -> list[float]:
-    """The sigmas of a run as numbers. Raises ValueError where they rise or go on after 0."""
+    """The sigmas of a run as numbers. Raises ValueError if they rise or go on after 0."""
     levels = sigmas.tolist()
     for here, there in zip(levels[:-1], levels[1:], strict=True):
         if there > here:
@@ -40,8 +41,13 @@ def levels_of(node: str, sigmas: Tensor, kind: str) -> list[float]:
 
 
 class Prediction(NamedTuple):
-    """What a call ended with, the raw pair that it was made of, and their weight. `uncond` is None where no negative
-    was predicted."""
+    """What a call of the guider predicted.
+
+    guided  the result
+    cond    the model's prediction for the positive
+    uncond  its prediction for what the positive is contrasted with; None where there is none
+    scale   the weight of the two
+    """
 
     guided: Tensor
     cond: Tensor
@@ -50,9 +56,9 @@ class Prediction(NamedTuple):
 
 
 class Predictor:
-    """Calls the guider of a run, at its own weight or at another, and finds the raw predictions of the call.
+    """Calls the guider of a run, at its own weight or at another, and returns what the call predicted.
 
-    `keeps_pair` asks for the negative at weight 1 too.
+    `keeps_pair` asks for the negative's prediction at weight 1 too.
     """
 
     def __init__(self, model, extra_args: dict | None, *, keeps_pair: bool):
@@ -75,7 +81,7 @@ class Predictor:
 
     @property
     def weight(self) -> str | None:
-        """The attribute of the guider that is its weight; None where it contrasts nothing."""
+        """The guider's attribute that is its weight; None where it contrasts nothing."""
         run = run_in(self.guider.model_options)
         return (run.guider_kind if run else guiders.kind_of(self.guider)).weight
 
@@ -87,29 +93,29 @@ class Predictor:
         self.seen = None
         guided = self.model(x, x.new_full((x.shape[0],), sigma), **self.extra_args)
         args, self.seen = self.seen, None
-        if args is None:  # a guider that skips its post-CFG functions together with the negative
+        if args is None:  # the guider has called no post-CFG function, as some do when they skip the negative
             return Prediction(guided, guided, None)
         own = baseline_of(args)
         cond = self._inpainted(args["cond_denoised"], args["sigma"])
         if args[own] is None:
             return Prediction(guided, cond, None)
-        if not branches.in_time(args[own], sigma):  # or there is none: the host has guided away from zeros
+        if not branches.in_time(args[own], sigma):  # no negative counts here, and the host has guided away from zeros
             return Prediction(cond, cond, None)
         return Prediction(guided, cond, self._inpainted(args[f"{own}_denoised"], args["sigma"]), args["cond_scale"])
 
     def at(self, weight: float, x: Tensor, sigma: float) -> Prediction:
-        """A call at another weight than the guider's own, which it has back afterwards."""
+        """A call with `weight` in place of the guider's own, which is restored afterwards."""
         with held(self.guider, self.weight, weight):
             return self(x, sigma)
 
     def positive(self, x: Tensor, sigma: float) -> Tensor:
-        """What the positive alone predicts, whatever weight a node sets for the step."""
+        """The prediction for the positive alone, whatever weight a node sets for the step."""
         run = run_in(self.guider.model_options)
         with held(run, "positive_alone" if run else None, True):
             return self.at(1.0, x, sigma).cond
 
     def _inpainted(self, prediction: Tensor, sigma: Tensor) -> Tensor:
-        """A raw prediction with what inpainting keeps, as the host puts it into the guided one."""
+        """A prediction of the model, with the kept part of an inpainted picture as the host puts it into the result."""
         mask = self.extra_args.get("denoise_mask")
         if mask is None:
             return prediction
@@ -121,7 +127,7 @@ class Predictor:
 
 @contextlib.contextmanager
 def held(owner, attribute: str | None, value):
-    """The guider, or the run, with an attribute at a value; nothing where it has none."""
+    """Holds an attribute of the guider, or of the run, at a value. Without an attribute it does nothing."""
     if attribute is None:
         yield
         return
@@ -134,6 +140,6 @@ def held(owner, attribute: str | None, value):
 
 
 def report(callback, x: Tensor, i: int, sigmas: Tensor, denoised: Tensor) -> None:
-    """Tell the host of a step, in the form of its own samplers."""
+    """Report a step to the host's callback, in the form that its own samplers use."""
     if callback is not None:
         callback({"x": x, "i": i, "sigma": sigmas[i], "sigma_hat": sigmas[i], "denoised": denoised})

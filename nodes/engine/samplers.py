@@ -1,10 +1,10 @@
-"""What stages must know of the sampler of a run. A sampler says it by its name and its options alone."""
+"""What stages must know of the sampler of a run. All of it is read from the sampler's name and its options."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-# How the names of samplers begin that reuse the predictions of earlier steps. The host's uni_pc calls itself unipc.
+# Samplers that reuse the predictions of earlier steps: how their names begin. The host's uni_pc calls itself unipc.
 MULTISTEP = (
     "deis",
     "dpmpp_2m",
@@ -19,7 +19,7 @@ MULTISTEP = (
     "unipc",
 )
 
-# Of the samplers of this pack, those whose steps are made of calls at weights of their own.
+# Samplers of this pack that choose the weight of every call themselves.
 SETS_WEIGHT = ("rectified_cfgpp",)
 
 
@@ -31,7 +31,7 @@ class Sampler:
 
     @property
     def name(self) -> str:
-        """The host's name of it: `euler`, `dpmpp_2m`, ..."""
+        """The host's name of the sampler: `euler`, `dpmpp_2m`, ..."""
         function = getattr(self.source, "sampler_function", None)
         return getattr(function, "__name__", type(self.source).__name__).removeprefix("sample_")
 
@@ -41,23 +41,26 @@ class Sampler:
 
     @property
     def is_cfgpp(self) -> bool:
-        """Whether it is a CFG++ sampler, of the host or of this pack: its cfg is lambda, and it reads the negative."""
+        """Whether it is a CFG++ sampler, of the host or of this pack: one whose cfg is lambda.
+
+        Such a sampler reads the negative's prediction at every step.
+        """
         return self.name.endswith("_cfg_pp")
 
     @property
     def is_multistep(self) -> bool:
-        """Whether it remembers predictions from step to step itself."""
+        """Whether the sampler itself remembers predictions from step to step."""
         return self.name.startswith(MULTISTEP)
 
     @property
     def sets_weight(self) -> bool:
-        """Whether it sets the guider's weight itself, from call to call."""
+        """Whether the sampler sets the guider's weight, from call to call."""
         return self.name in SETS_WEIGHT
 
     def usual_weight(self, before: float | None) -> float | None:
-        """The weight of a step before any stage, for a guider that came with the weight `before`.
+        """The weight of a step before any stage changes it, for a guider that came with the weight `before`.
 
-        That is `before`, or the largest weight of a sampler that sets its own. None where the guider has no weight.
+        That is `before`, or for a sampler that sets its own weight the largest one. None if the guider has no weight.
         """
         if before is None or not self.sets_weight:
             return before

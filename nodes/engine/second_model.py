@@ -1,6 +1,7 @@
 """A second MODEL in a run: loaded together with the first, conditioned on the same positive, released afterwards.
 
-It keeps its own patches. What belongs to the run (the list of sigmas, the context windows) is the first model's.
+It keeps its own patches. It takes the list of sigmas and the context windows of the first model, as they belong to the
+run.
 """
 
 from __future__ import annotations
@@ -17,8 +18,13 @@ from .stages import KEY, Moment
 
 
 class SecondModel:
-    """`shared` is True if it is the first model's network with the same weights: what is loaded and conditioned for the
-    first does for it, and it differs by its patches alone."""
+    """The second model of an added term. Called at a step, it returns the moment with its prediction as `other`.
+
+    shared   whether it is the first model's network with the same weights. Then it differs by its patches alone, and
+             what is loaded and conditioned for the first model serves both
+    conds    the positive, processed for this model; None outside a run, and where `shared`
+    options  its `model_options` during a run
+    """
 
     def __init__(self, model, shared: bool):
         self.model = model
@@ -36,7 +42,7 @@ class SecondModel:
 
     def process(self, guider, run: Run, noise, latent_image, denoise_mask, seed) -> None:
         """Process the guider's conditionings for this model, as the host does for the first; keep the positive."""
-        # LoRA hooks are patches of the first model's weights.
+        # LoRA hooks patch the first model's weights, so they are left out here.
         own = {key: [without_hooks(cond) for cond in conds] for key, conds in guider.original_conds.items()}
         processed = comfy.samplers.process_conds(
             self.model.model,
@@ -49,7 +55,7 @@ class SecondModel:
             latent_shapes=run.latent_shapes,
         )
         self.conds = processed[run.guider_kind.contrasted or "positive"]
-        for conds in guider.conds.values():  # ControlNets are shared, and made ready for one model at a time
+        for conds in guider.conds.values():  # ControlNets are shared: make them ready for the first model again
             comfy.samplers.pre_run_control(guider.inner_model, conds)
 
     def end(self) -> None:
@@ -73,7 +79,7 @@ class SecondModel:
         return dataclasses.replace(moment, other=comfy.samplers.calc_cond_batch(inner, conds, x, sigma, options)[0])
 
     def conds_of_step(self, run: Run, positive: list[dict]) -> list[dict]:
-        """The positive as this step's condition stages make it, with the guidance embedding of the first model's."""
+        """The positive, changed by this step's `Condition` stages, with the guidance number of the first model's."""
         conds = conditioning.changed(run, run.guider_kind.contrasted or "positive", self.conds)
         return [conditioning.heard_as(own, other) for own, other in zip(conds, positive, strict=True)]
 
@@ -88,19 +94,19 @@ def same_weights(one, other) -> bool:
 
 
 def same_passes(one, other) -> bool:
-    """Whether two MODELs with the same weights predict the same: what sets them apart is not read in a pass."""
+    """Whether two MODELs with the same weights predict the same, because no pass reads what sets them apart."""
     return alike(read_in_a_pass(one), read_in_a_pass(other))
 
 
 def read_in_a_pass(model) -> dict:
-    """The options of a MODEL that a pass reads, and the wrappers of other nodes."""
+    """All of a MODEL that a pass reads besides the weights: some of its options, and the wrappers of other nodes."""
     foreign = {place: {k: v for k, v in keyed.items() if v and k != KEY} for place, keyed in model.wrappers.items()}
     options = {name: model.model_options.get(name) for name in ("transformer_options", "model_function_wrapper")}
     return {**options, "wrappers": {place: keyed for place, keyed in foreign.items() if keyed}}
 
 
 def alike(one, other) -> bool:
-    """Whether two options are the same; what is no container, number or text is like itself alone."""
+    """Whether two options are equal. Containers, numbers and texts are compared by value, all else by identity."""
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(alike(one[key], other[key]) for key in one)
     if isinstance(one, (list, tuple)) and type(one) is type(other):
@@ -109,7 +115,7 @@ def alike(one, other) -> bool:
 
 
 def to_load(run: Run) -> dict[str, list]:
-    """A conditioning that has the host load the second models with the first."""
+    """A list of conditionings that makes the host load the second models together with the first; empty without any."""
     models = [second.model for second in run.seconds if not second.shared]
     return {"azimuth_second": [{"additional_models": models}]} if models else {}
 

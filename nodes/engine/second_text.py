@@ -1,7 +1,7 @@
-"""A second text in a run: what the positive's tokens would look at inside the model, had they been given that one.
+"""A second text in a run: an attention of the model reads it beside the positive's text, for `Attention` stages.
 
-Of its conditioning the text alone counts. It makes no pass of its own: it comes into the positive's passes, whoever
-makes them and however the host batches them, where the model is called (attention_rows.py).
+Only the text of its conditioning counts. It needs no pass of its own: it enters the positive's passes where the model
+is called (attention_rows.py), whoever makes them and however the host batches them.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from .networks.unfit import Unfit
 from .run import Run
 from .stages import Attention
 
-# In `transformer_options`: the second text of a step.
+# The key in `transformer_options` of a step's second text.
 KEY = "azimuth_second_text"
 
-# The name of its conditionings among the others, to the eyes of what changes them.
+# The name of its list of conditionings, which `Condition` rules are given as `place`.
 PLACE = f"{conditioning.BRANCH}_text"
 
-# What a conditioning may carry besides its text that has no meaning inside an attention.
+# Parts of a conditioning that have no meaning inside an attention.
 APART = ("area", "mask", "strength", "control", "hooks", "gligen")
 
 
 @dataclass(eq=False)
 class Text:
-    """The second text of a run: the host's form of its conditionings, processed at the first step."""
+    """The second text of a run: its conditionings in the host's form, which the host processes when sampling starts."""
 
     conds: list = field(repr=False)
 
@@ -44,8 +44,14 @@ class Text:
 
 @dataclass(frozen=True, eq=False)
 class SecondText:
-    """The second text of a step. `uuids` are the conditionings that meet it; `guide` returns what tokens (B, N, C) go
-    on with, from what they attend to in their own text and in this one."""
+    """The second text of a step.
+
+    cond       its processed conditioning
+    uuids      the ids of the conditionings in whose passes it is read: the positive's
+    guide      `guide(z, other)` returns the output of an attention, (B, N, C), from its outputs for the positive's text
+               and for this one
+    leave_out  `leave_out(reason)` logs that the text has no effect
+    """
 
     cond: dict
     uuids: frozenset
@@ -53,7 +59,7 @@ class SecondText:
     leave_out: Callable[[str], None]
 
     def part(self, name: str, rows: Rows, like: Tensor) -> Tensor | None:
-        """One of its tensors, for every guided row of a batch like this one."""
+        """The tensor `name` of its conditioning, repeated for the guided rows of the batch `like`; None if absent."""
         if name not in self.cond["model_conds"]:
             return None
         of_part = repeat_to_batch_size(self.cond["model_conds"][name].cond, len(like) // rows.parts)
@@ -91,7 +97,7 @@ def process_texts(guider, run: Run, noise, latent_image, denoise_mask, seed) -> 
 
 
 def report_unmet(run: Run) -> None:
-    """Warn, after the run, of a text that no attention met."""
+    """Warn, after the run, of a text that no attention of the model has read."""
     for stage in run.account.offered - run.account.met:
         run.say(
             f"{stage.node} has no effect: no attention of the model was reached; bypass nodes that replace the model's "
@@ -104,7 +110,7 @@ def report_unmet(run: Run) -> None:
 
 
 def with_text(guider, run: Run, model_options: dict) -> dict:
-    """The options of a step's passes, with the second text that counts there."""
+    """The options of a step's passes, with the second text of the stage that counts there, if one does."""
     for stage in run.counting(Attention, 1.0):
         conds = conditioning.changed(run, PLACE, run.texts[stage].conds)
         cond = next((c for c in conds if branches.in_time([c], run.call.step.called_at)), None)
@@ -132,7 +138,7 @@ def of_step(guider, run: Run, stage: Attention, cond: dict) -> SecondText:
 
 
 def apply(executor, second: SecondText, x, t, c_concat, c_crossattn, control, options, kwargs) -> Tensor:
-    """Call the model, with the second text in those rows of the batch that meet it."""
+    """Call the model, with the second text in the rows of the batch that belong to the positive."""
     found = enumerate(options.get("uuids", ()))
     guided = tuple(i for i, uuid in found if uuid in second.uuids)
     if guided:

@@ -1,8 +1,9 @@
 """The stages that nodes add to a MODEL: frozen values in `model_options`, sorted by kind when a run starts.
 
-A kind answers one question of a step (which predictions? what weight? which rule? still an image?). Within a kind,
-wiring order counts; between kinds it does not. A stage holds no state: whatever changes over a run lives in `run.Run`,
-and whatever holds for one model call in `call.Call`. Rules and checks that are given a `run` are given that `Run`.
+Each class below is a kind. A kind answers one question of a step, which is the first line of its docstring. Kinds run
+in the order of `ORDER`, whatever the wiring; stages of one kind run in the order of the wires. A stage holds no state:
+what changes over a run lives in `run.Run`, what holds for one model call in `call.Call`. The argument `run` of rules
+and checks is that `Run`.
 """
 
 from __future__ import annotations
@@ -17,21 +18,26 @@ from ...guidance import Constant, Memory
 from .steps import Step
 
 OPTION = "azimuth_stages"
-KEY = "azimuth"  # of our wrappers
+KEY = "azimuth"  # under which our wrappers are registered
 
 
 @dataclass(frozen=True, eq=False)
 class Moment:
-    """One model call as a rule sees it: tensors (B, C, *spatial) in x0 space, of one latent.
+    """One model call as a rule sees it. Tensors are (B, C, *spatial) in x0 space, of one latent.
 
-    uncond   what the positive is contrasted with; None where no negative pass was made
-    sigma    (B,), of the call; kind is "ve" or "flow"
-    sigmas   those of the run's steps, on the host: N + 1 numbers; from_noise: whether they begin at the model's largest
-    scale    the weight of the step; value: the stage's own number
-    progress 0 at the first step of the run, 1 at the last; for stages that remember
-    other    a prediction beside the two: a further negative's, or a weaker model's
-    guided   what the stages before have made of it
-    memory   what the stage kept from earlier steps of the run
+    cond        what the model predicts for the positive
+    uncond      the prediction that the positive is contrasted with; None where no negative pass was made
+    x           the noisy latent
+    sigma       (B,), the noise level of the call
+    kind        "ve" or "flow", the family of the model
+    sigmas      the levels of the run's steps: N + 1 Python numbers
+    scale       the weight of the step
+    from_noise  whether `sigmas` begins at the model's largest sigma
+    progress    0 at the first step of the run, 1 at the last
+    value       the stage's own number
+    other       a third prediction: a further negative's, or a weaker model's
+    guided      the result of the stages before this one
+    memory      what the stage kept from earlier steps of the run; None for a stage that keeps nothing
     """
 
     cond: Tensor
@@ -49,7 +55,7 @@ class Moment:
     memory: Memory | None = None
 
     def parts(self, shapes: list) -> list[Moment]:
-        """One moment for each latent of a packed one (a video and its sound), or this one."""
+        """One moment for each latent of a packed one (a video and its sound); this moment alone if none is packed."""
         if len(shapes) < 2:
             return [self]
         names = [f.name for f in fields(self) if f.name != "sigma" and isinstance(getattr(self, f.name), Tensor)]
@@ -85,12 +91,14 @@ class Window:
 class Stage:
     """What every stage has.
 
-    node      the display name of its node
-    schedule  its number, as a schedule; its value at a step is that schedule's there
-    input     the name of the input that the number comes from
-    window    the part of a run in which it counts
-    remembers its rule keeps something from step to step
-    check     `check(run)` is called when a run opens; it logs, or raises ValueError for, what only a run can know
+    node       the display name of its node
+    schedule   the stage's number as a schedule, from which its value at a step is taken
+    input      the name of the node's input that the number comes from
+    window     the part of a run in which the stage counts
+    remembers  whether its rule keeps something from step to step
+    check      `check(run)`, called when a run opens; it logs what only a run can know, or raises ValueError for it
+
+    Most kinds have `words` too: how the stage describes itself to a user, with `{}` in the place of its schedule.
     """
 
     node: str
@@ -102,26 +110,30 @@ class Stage:
 
     @property
     def constant(self) -> bool:
-        """True if the stage is the same at every step, so that a run need not know which step it is at."""
+        """Whether the stage does the same at every step, so that a run need not know which step it is at."""
         return isinstance(self.schedule, Constant) and self.window.always and not self.remembers
 
     def counts(self, step: Step, scale: float, value: float) -> bool:
         """Whether the stage, with this value, does anything at a step whose weight is `scale`.
 
-        Never for a weight stage: what it does shows in the weight itself.
+        False is the answer of a weight stage, whose effect shows in the weight itself; other kinds define their own.
         """
         return False
 
 
 @dataclass(frozen=True, eq=False)
 class Condition(Stage):
-    """What is a pass conditioned with, this step? `rule(run, place, cond, value)` returns one of the host's processed
-    conditionings as it is to be, in a copy, or itself. `place` is the key of its list and its index there.
+    """What is a pass conditioned with, this step?
 
-    `off(step, value)` is True where the rule changes nothing; `steady` is False if it changes by itself from step to
-    step, and `beside_pair` if the two passes of a pair have its say at their steps. `obstacle(model, positive)` is
-    empty, or says in the words that follow the node's name why the stage can not
-    act on a model with a positive conditioning.
+    Asked at every step, once for each conditioning of the guider, of the branches and of a second model or text.
+
+    rule         `rule(run, place, cond, value)` returns `cond`, one of the host's processed conditionings, or a changed
+                 copy of it. `place` is (name, index): the name of its list, such as "positive", and its place there
+    off          `off(step, value)`: whether the rule changes nothing there
+    obstacle     `obstacle(model, positive)` says why the stage cannot act on this model with these positive
+                 conditionings, in the words that follow the node's name in a log line; "" if it can
+    steady       False if the rule varies from step to step even at a constant value
+    beside_pair  False if a `Pair` stage overwrites what the rule sets, so that it has no effect at the pair's steps
     """
 
     rule: Callable[..., dict] = None
@@ -144,10 +156,15 @@ class Condition(Stage):
 
 @dataclass(frozen=True, eq=False)
 class Attention(Stage):
-    """What do the positive's tokens turn away from, inside the model? `rule(z, other, value)` returns what they go on
-    with, (B, N, C), from what they attend to in the positive's text and in that of `conditioning`.
+    """What do the positive's tokens turn away from, inside the model?
 
-    `off(value)` is True where the rule changes nothing. `obstacle` is as of `Condition`.
+    Asked in every attention that reads the text, in the positive's passes (second_text.py).
+
+    conditioning  as it comes from the node; its text is the second text, from which tokens turn away
+    rule          `rule(z, other, value)` returns the output of the attention, (B, N, C), from its output `z` for the
+                  positive's text and its output `other` for the second text
+    off           `off(value)`: whether the rule changes nothing
+    obstacle      as in `Condition`
     """
 
     conditioning: list = field(default=None, repr=False)
@@ -165,12 +182,16 @@ class Attention(Stage):
 
 @dataclass(frozen=True, eq=False)
 class Pair(Stage):
-    """From which two passes come cond and uncond, where the sampler makes no negative pass? From the positive's, as
-    `first(cond)` and `second(cond)` return a processed conditioning: `split(prediction, prediction)` is the pair. The
-    stage's value is the weight, unless a weight stage sets another. `obstacle` is as of `Condition`.
+    """From which two passes come cond and uncond, where the sampler makes no negative pass?
 
-    `cond(cond)` and `uncond(cond)` return the conditioning with which one pass predicts either of the pair, as nearly
-    as the model can: at weight 1 that of cond is the only one.
+    Both passes use the positive, each with a change of its own. Asked at every step in the window (two_passes.py). The
+    stage's value is the weight of the pair, unless a weight stage sets another.
+
+    first, second  each takes one of the positive's processed conditionings and returns that of the first or second pass
+    split          `split(first prediction, second prediction)` returns (cond, uncond)
+    cond, uncond   each takes a processed conditioning and returns the one with which a single pass predicts that half
+                   of the pair, as nearly as the model can. At weight 1 the pass of `cond` is the only one
+    obstacle       as in `Condition`
     """
 
     first: Callable[[dict], dict] = None
@@ -190,8 +211,14 @@ class Pair(Stage):
 
 @dataclass(frozen=True, eq=False)
 class Weight(Stage):
-    """How strongly, this step? `rule(run, step, value, scale)` returns the new scale from the stage's own number and
-    the scale before it. A stage with a `unit` of its own cannot share a MODEL with another weight."""
+    """How strongly, this step?
+
+    Asked before the model is called, and for all steps at once when a run opens.
+
+    rule     `rule(run, step, value, scale)` returns the weight of the step. `scale` is the weight without this stage
+    unit     what the stage's number is, if it is no weight (CFG++: lambda). Such a stage must be a MODEL's only weight
+    outside  what holds outside the window, in words for a user
+    """
 
     rule: Callable[..., float] = None
     unit: str = ""
@@ -207,11 +234,19 @@ class Weight(Stage):
 
 @dataclass(frozen=True, eq=False)
 class Negative(Stage):
-    """One further conditioning, evaluated beside the main negative whenever its weight is not zero.
+    """What else is the positive pushed away from?
 
-    Either `baseline` changes what the positive is contrasted with, or `term` is added to the result of the combine
-    rule. Both find the prediction as `other` and the weight as `value`. Outside its area or mask the prediction is
-    that of `beside`, a field of `Moment`. `remark(run)` says once what a user should know of a run.
+    From a further conditioning, which takes one more pass wherever its weight is not 0. A stage has one of two rules,
+    called at each step with a negative pass. Either finds the prediction for this conditioning as `moment.other` and
+    its weight as `moment.value`.
+
+    conditioning  as it comes from the node
+    baseline      a rule that returns what the positive is contrasted with
+    term          a rule that returns what is added to the result of the combine rule
+    mode          what the rule does, in words for a user
+    beside        the field of `Moment` that fills `other` where an area, mask or time range leaves this negative out
+    remark        `remark(run)`, called when a run opens in which the stage counts at some step; it logs what a user
+                  should know
     """
 
     conditioning: list = field(default=None, repr=False)
@@ -229,22 +264,24 @@ class Negative(Stage):
 
 
 def at_one(scale: float, value: float) -> bool:
-    """For `Blended.off`: the rule changes nothing where the stage's own number is 1."""
+    """For `Blended.off`: a rule that changes nothing where the stage's own number is 1."""
     return value == 1.0
 
 
 def up_to_1(scale: float, value: float) -> bool:
-    """For `Blended.faint`: the rule needs weights above 1."""
+    """For `Blended.faint`: a rule that needs weights above 1."""
     return scale <= 1.0
 
 
 @dataclass(frozen=True, eq=False)
 class Blended(Stage):
-    """A rule in a window, of which `strength` is the share in the result: 0 is the result without it.
+    """What most kinds below share: a rule that is called at each step in the window, and its share in the result.
 
-    `off(scale, value)` is True where the rule changes nothing, so that what it would act on can stand untouched.
-    `faint(scale, value)` is True where the rule does nothing, or hardly anything, though its user has not switched it
-    off; `fainter` says in the words that follow `has ` what effect that is, and where.
+    rule      `rule(moment)` returns a tensor: each kind says which
+    off       `off(scale, value)`: whether the rule changes nothing, so that it need not be called
+    strength  the share of the rule in the result, 0 to 1; 0 is the result without it
+    faint     `faint(scale, value)`: whether the rule does little or nothing although its user has not switched it off
+    fainter   that small effect and where it occurs, in the words that follow "has " in a log line
     """
 
     rule: Rule = None
@@ -264,25 +301,33 @@ class Blended(Stage):
 
 @dataclass(frozen=True, eq=False)
 class Baseline(Blended):
-    """What is the positive contrasted with? The rule finds it as `uncond`, after the negatives, and returns another."""
+    """What is the positive contrasted with?
+
+    The rule finds it as `moment.uncond`, to which the further negatives have already been applied, and returns another.
+    """
 
 
 @dataclass(frozen=True, eq=False)
 class Skip(Blended):
-    """Is the negative still needed? The rule sees the raw pair of a guided step and returns which samples have settled.
+    """Is the negative still needed?
 
-    A settled sample is given what the positive's own pass predicts from the next step on, as weight 1 does. Once all
-    have settled, every step is one at weight 1, so no negative pass is made.
+    Called at each step in the window that predicts the negative. The rule sees cond and uncond as the model predicted
+    them and returns which samples have settled: bool, (B,). From the next step on a settled sample gets what the
+    positive's own pass predicts, as at weight 1. Once all samples have settled, all further steps run at weight 1 and
+    make no negative pass.
     """
 
 
 @dataclass(frozen=True, eq=False)
 class Reuse(Stage):
-    """Is the negative predicted again? In its window only at every n-th step, which is the stage's value.
+    """Is the negative predicted again, or made from an earlier step?
 
-    At the steps between, `rule(cond, difference, predicts, *, sigma, sigma_last, kind)` makes every prediction but the
-    positive's from its difference to the positive's at the last step that made all passes. `predicts` is what the
-    network's own output is.
+    The stage's value is n: in its window, every n-th step makes all passes. At the steps between, the rule is called in
+    place of each pass but the positive's (reused_passes.py).
+
+    rule  `rule(cond, difference, predicts, *, sigma, sigma_last, kind)` returns the prediction. `difference` is the
+          positive's prediction minus this one, at the last step that made all passes; `sigma_last` is the level there.
+          `predicts` is what the network puts out: "x0", "eps" or "velocity"
     """
 
     rule: Callable[..., Tensor] = None
@@ -297,11 +342,14 @@ class Reuse(Stage):
 
 @dataclass(frozen=True, eq=False)
 class Combine(Blended):
-    """By what rule do cond and uncond become one? Where it is off, by plain CFG.
+    """By what rule do cond and uncond become one prediction?
 
-    `acts_at_1` is True if it changes the result at weight 1 too, where plain CFG and most rules give cond back.
-    `momentum` is True if it carries the updates of earlier steps on.
-    `own_weight` names the input that it takes in place of the step's weight, unless its input `weight` says otherwise.
+    Called at each step with a negative pass. Where a MODEL carries no combine rule, or the rule is off, plain CFG takes
+    its place.
+
+    acts_at_1   whether it changes the result at weight 1 too, where plain CFG and most rules return cond
+    momentum    whether it carries the updates of earlier steps on
+    own_weight  the name of the input that it uses as weight in place of the step's; "" if it uses the step's
     """
 
     acts_at_1: bool = False
@@ -311,11 +359,15 @@ class Combine(Blended):
 
 @dataclass(frozen=True, eq=False)
 class Add(Stage):
-    """What else pulls? The rule adds a term to the combined result, which it finds as `guided`.
+    """What else pulls? The difference to a weaker model, which takes one more pass.
 
-    `open(model, run)` returns, for one run, the function `weakened(args, run, moment)` that has a weaker model predict
-    what the term is made of, in a pass of its own: the moment with that as `other`. Both raise Unfit where the MODEL
-    can have no such term.
+    open   `open(model, run)`, called when a run opens, returns `weakened(args, run, moment)`. That is called at each
+           step; it has the weaker model predict and returns the moment with the prediction as `other`. Either raises
+           Unfit if the MODEL can have no such term. If `weakened` has a method `watch(model_options)`, that is called
+           before a step's first pass and returns the options in which it records something of that pass
+    rule   finds the combined result as `moment.guided` and returns it with the term added
+    off    whether the weaker model would be the model as it is
+    words  follow the scale when the stage describes itself
     """
 
     rule: Rule = None
@@ -330,17 +382,21 @@ class Add(Stage):
         return f"{self.node}: scale {self.schedule}{self.words}{self.window}"
 
 
-# The order of corrections, whatever the wiring: a history is kept of the limited result, the part along x is amplified
-# after that, and the scale of the noise comes last.
+# The phases of corrections run in this order, whatever the wiring. A history is kept of the limited result; then the
+# part across x is amplified; the scale of the noise comes last.
 LIMIT, HISTORY, TANGENT, SCALE = range(4)
 
 
 @dataclass(frozen=True, eq=False)
 class Correct(Blended):
-    """Is the result still an image? The rule finds it as `guided` and returns the corrected one.
+    """Is the result still an image?
 
-    `needs_pair` is True if it compares the result with the positive: without a negative pass there is nothing to do.
-    `idle(value)` is True where it leaves the positive itself as it is: then it needs a negative pass or an added term.
+    Called at every step, after all other kinds. The rule finds the result as `moment.guided` and returns another.
+
+    phase       LIMIT, HISTORY, TANGENT or SCALE: its place among the corrections
+    needs_pair  whether it compares the result with cond, so that it has nothing to do where no negative pass was made
+    idle        `idle(value)`: whether it would leave cond itself as it is, so that it acts only where guidance or an
+                added term has changed the result
     """
 
     phase: int = LIMIT

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-# A second evaluation of a step comes back with a rounded sigma; the host itself compares with 1e-4.
+# A sampler may call the model a second time in a step, with a sigma that has been rounded since. The host's own
+# comparisons allow 1e-4.
 SIGMA_TOLERANCE = 1e-5
 
 
@@ -12,10 +13,11 @@ SIGMA_TOLERANCE = 1e-5
 class Step:
     """The scheduled step of a model call.
 
-    index      0 for the first step of the run
-    progress   0 at the first step, 1 at the last
-    sigma      where the step begins, sigma_next where it ends
-    called_at  the sigma of the call; that of a corrector or of a midpoint lies between the two
+    index       0 for the first step of the run
+    progress    0 at the first step, 1 at the last
+    sigma       the level at which the step begins
+    sigma_next  the level at which it ends
+    called_at   the level of the call; that of a midpoint or a corrector lies between the two
     """
 
     index: int

@@ -1,8 +1,9 @@
-"""The pair of a model without a negative pass: what its steps evaluate, and what others are shown of it.
+"""What a `Pair` stage does: cond and uncond come from two passes of the positive, for models without a negative pass.
 
-A step of the pair calls the model with the positive twice, and splits the two predictions before anyone sees them. From
-then on the conditionings that other functions find beside the pair are those that predict it, as nearly as one pass
-can: what they predict with these compares with what they see. Our own added terms compare with the first pass itself.
+A step of the pair evaluates the positive twice. A pre-CFG function splits the two predictions into cond and uncond
+before any other function sees them. It also exchanges the two conditionings for those that predict cond and uncond
+directly, as nearly as one pass can: functions of other nodes that make a pass of their own can then compare it with the
+pair. Our own added terms work on the first pass and its conditionings.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from .run import Run
 
 
 def of_step(guider, run: Run, scale: float, left_out: bool, model_options: dict) -> dict:
-    """Set what a step of the pair evaluates, and return the options that this takes.
+    """Set the guider's conditionings for a step of the pair, and return the options with which it is called.
 
-    At weight 1 the pair is cond, which one pass predicts; the first of the two is made alone where the other is
-    `left_out` by a stage that wants it no more. To the eyes of adapters all of them are the positive.
+    The step makes both passes, or one of them where the host makes no negative pass (weight 1). That one is
+    `pair.cond`'s; it is the first of the two where a `Skip` stage has left the second out (`left_out`). Adapters are
+    shown each pass as a positive.
     """
     pair, positive = run.pair, guider.conds["positive"]
     options = branches.showing(model_options, (0, 0))
@@ -43,7 +45,11 @@ def set_conds(guider, cond: list[dict], uncond: list[dict]) -> None:
 
 
 def split(run: Run, passes: tuple[list, list], args: dict) -> list:
-    """The pre-CFG function. The lists of conditionings, which the step made for itself, become those of the pair."""
+    """The pre-CFG function: the two predictions, split into cond and uncond.
+
+    The lists in `passes` were made for this step alone. They are changed in place, because the host hands these very
+    lists to every later function.
+    """
     first, second, *others = args["conds_out"]
     run.call.first_pass = list(passes[0]), first
     for conds, make in zip(passes, (run.pair.cond, run.pair.uncond), strict=True):
@@ -52,12 +58,12 @@ def split(run: Run, passes: tuple[list, list], args: dict) -> list:
 
 
 def first_prediction(run: Run, cond: Tensor) -> Tensor:
-    """What the positive's own pass predicted: the first of the two, or `cond` where there is no pair."""
+    """What the positive's own pass predicted: the first of the two passes, or `cond` without a `Pair` stage."""
     return cond if run.call.first_pass is None else run.call.first_pass[1]
 
 
 def of_terms(args: dict, run: Run, moment: stages.Moment) -> tuple[dict, stages.Moment]:
-    """A call as added terms see it: with a pair, that of its first pass alone, as if the second had not been made."""
+    """A call as added terms see it. With a `Pair` stage that is its first pass, as if the second had not been made."""
     if run.call.first_pass is None:
         return args, moment
     conds, prediction = run.call.first_pass

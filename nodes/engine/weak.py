@@ -1,7 +1,7 @@
-"""Terms beside the combined result: what a weaker model makes of the positive, in one more pass each.
+"""What an `Add` stage does: a weaker model predicts the positive in a pass of its own, and a term leads away from that.
 
-A pass goes through the host's `calc_cond_batch`, as those of the host's own PAG do, so that areas, LoRA hooks and
-context windows count in it as in the first; with a private copy of `model_options`, and without our further negatives.
+The pass goes through the host's `calc_cond_batch`, as the passes of the host's own PAG do. Areas, LoRA hooks and
+context windows therefore count in it as in any other. It has a private copy of `model_options` and takes no branches.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Weakened = Callable[[dict, Run, Moment], Moment]
 
 
 def term(node: str, schedule, window: Window, open_, *, off=False, rescale: float = 0.0, words: str = "") -> Add:
-    """A stage that adds scale (cond - other); `off` where the weaker model is the model as it is."""
+    """A stage that adds scale (cond - other); `off` says that the weaker model would be the model as it is."""
     rule = functools.partial(pulled, rescale)
     words += f", rescale {rescale:g}" if rescale else ""
     return Add(node, schedule, "scale", window, rule=rule, open=open_, off=off, words=words)
@@ -41,7 +41,7 @@ def pulled(rescale: float, m: Moment) -> Tensor:
 
 
 def open_terms(model, run: Run) -> None:
-    """Have every term that counts at some step prepared; those that this MODEL cannot have are left out."""
+    """Prepare every term that counts at some step; leave out those that this MODEL cannot have."""
     for stage in run.of(Add):
         if run.ever_counts(stage, run.usual):
             try:
@@ -56,7 +56,7 @@ def leave_out(run: Run, stage: stages.Stage, reason: Unfit) -> None:
 
 
 def watched(run: Run, scale: float, model_options: dict) -> dict:
-    """The options of a step's first pass, with what the terms that count want to see of it."""
+    """The options of a step's first pass, in which the terms that count record what they need of it (SAG)."""
     for stage in run.counting(Add, scale):
         if hasattr(run.terms[stage], "watch"):
             model_options = run.terms[stage].watch(model_options)
@@ -67,7 +67,7 @@ def watched(run: Run, scale: float, model_options: dict) -> dict:
 
 
 def copied(model_options: dict) -> dict:
-    """What a further pass may change: the host's own copy, with the real context handler in place of ours."""
+    """A copy of the options that a further pass may change, with the host's context handler in place of ours."""
     return {**host_copy(model_options), "context_handler": real_handler(model_options)}
 
 
@@ -82,18 +82,18 @@ def real_handler(model_options: dict):
 
 
 def predicted(args: dict, options: dict, conds: str = "cond", x: Tensor | None = None) -> Tensor:
-    """D of the positive, or of other conditionings of the step, under these options; at x, or at another place."""
+    """The prediction for conditionings of the step, by default the positive; at the step's latent, or at `x`."""
     x = args["input"] if x is None else x
     return comfy.samplers.calc_cond_batch(args["model"], [args[conds]], x, args["sigma"], options)[0]
 
 
-# What a term is made of: `pick(model, run)` returns, for one run, the kind of network and a function from the number of
-# a call to the blocks that this call changes. Both raise Unfit.
+# Which blocks a term changes: `pick(model, run)` returns, for one run, the kind of network and a function that takes
+# the number of a call and returns the blocks that this call changes. Either raises Unfit.
 Pick = Callable[[object, Run], tuple]
 
 
 def named(node: str, wanted: tuple | None) -> Pick:
-    """The same blocks in every call."""
+    """Picks the same blocks in every call: the wanted ones, or the network's usual one for None."""
 
     def pick(model, run: Run) -> tuple:
         shape, chosen = blocks.choose(model, wanted, run, node, attention=True)
@@ -103,7 +103,7 @@ def named(node: str, wanted: tuple | None) -> Pick:
 
 
 def with_attention(pick: Pick, change: block_patches.Change):
-    """To `open` a term whose weaker model is the model itself with the self-attention of some blocks changed."""
+    """`Add.open` for a weaker model that is the model itself, with the self-attention of some blocks changed."""
 
     def open_(model, run: Run) -> Weakened:
         return functools.partial(attended, *pick(model, run), change, blocks.network(model))
@@ -120,7 +120,7 @@ def attended(shape, chosen_at, change, net, args: dict, run: Run, moment: Moment
 
 
 def without_blocks(pick: Pick):
-    """To `open` a term whose weaker model is the model itself without some blocks."""
+    """`Add.open` for a weaker model that is the model itself, without some of its blocks."""
 
     def open_(model, run: Run) -> Weakened:
         return functools.partial(skipped, *pick(model, run))
@@ -133,7 +133,7 @@ def skipped(shape, chosen_at, args: dict, run: Run, moment: Moment) -> Moment:
 
 
 def patched(patch: Callable, chosen: list, args: dict, moment: Moment) -> Moment:
-    """The moment with what the model predicts under a patch of these blocks; Unfit if none of them met it."""
+    """The moment with what the model predicts while these blocks are patched; raises Unfit if no block was reached."""
     options, reached = copied(args["model_options"]), []
     patch(options["transformer_options"], chosen, reached)
     other = predicted(args, options)

@@ -28,7 +28,7 @@ HEADINGS = {
 
 
 def fate(model, stage) -> str:
-    """What keeps a stage from acting on this model, whatever the run."""
+    """What keeps a stage from acting on this model in any run, in brackets; "" if nothing does."""
     if not isinstance(stage, (stages.Condition, stages.Attention, stages.Pair)):
         return ""
     why = stage.obstacle(model.model, [])
@@ -64,8 +64,10 @@ def foreign_lines(model) -> list[str]:
 
 
 def one_frame(model) -> list[tuple[int, ...]]:
-    """The shape of a latent that the MODEL could be given. Only a run knows its own, so this says of no stage that it
-    does nothing if it does something on single pictures."""
+    """The shape of a latent that the MODEL could be given: one picture, or one frame.
+
+    Only a run knows the real shape. With this one, no stage that acts on single pictures is reported as without effect.
+    """
     space = model.model.latent_format
     return [(1, space.latent_channels, *(1,) * (space.latent_dimensions - 2), *(64,) * min(space.latent_dimensions, 2))]
 
@@ -142,12 +144,12 @@ class GuidanceReport(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, **_):
-        return float("nan")  # never the same: what the cache serves sends no text to a page opened since
+        return float("nan")  # never equal, so the node always runs: a cached result would send no text to a new page
 
     @classmethod
     def execute(cls, model, cfg, sigmas=None) -> io.NodeOutput:
         text = report(model, cfg, sigmas)
-        page = text.replace("\n", "\n\n")  # Nodes 2.0 reads Markdown, in which a single line break is none
+        page = text.replace("\n", "\n\n")  # Nodes 2.0 reads Markdown, which ignores a single line break
         PromptServer.instance.send_progress_text(page, cls.hidden.unique_id)
         return io.NodeOutput(text, ui={"text": (text,)})
 

@@ -11,7 +11,7 @@ from . import CATEGORY
 
 NAME = "Contrastive CFG (CCFG)"
 
-# The paper's norm of a difference in eps, or ours.
+# The options of `norm`: whether the squares of a difference in eps are averaged.
 PER_ELEMENT = {"sum (paper)": False, "mean (ours)": True}
 TAU = inputs.plain_float(
     "tau",

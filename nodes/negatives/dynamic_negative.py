@@ -1,4 +1,4 @@
-"""Dynamic Negative Guidance: a further negative whose weight follows the probability that the run ends there."""
+"""Dynamic Negative Guidance: a further negative whose weight follows the probability that the run ends at it."""
 
 import functools
 import logging
@@ -12,7 +12,7 @@ from . import CATEGORY
 
 NAME = "Dynamic Negative Guidance (DNG)"
 
-# What the negative is told apart from, and pushed away towards: the fields of a Moment.
+# The options of `base`, each with the field of `Moment` that is D_b: the prediction that the negative is compared with.
 BASES = {"positive": "cond", "sampler's negative": "uncond"}
 KNOBS = [
     inputs.plain_float(

@@ -49,7 +49,7 @@ NORM = io.Combo.Input(
 
 
 def knobs_of(chosen: dict) -> tuple[float, float, int]:
-    """tau, alpha and the norm, those of a preset or as typed."""
+    """tau, alpha and the norm: those of the chosen preset, or those typed under custom."""
     name = inputs.choice(NAME, "preset", chosen.get("preset"), [*PRESETS, "custom"])
     if name == "custom":
         tau, alpha = inputs.floats(NAME, CUSTOM, chosen).values()
@@ -105,12 +105,12 @@ class NormalizedAttention(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, start=None, end=None, preset=None):  # the host hands a dynamic group over by its name
+    def validate_inputs(cls, start=None, end=None, preset=None):  # the host passes the group of inputs too
         return inputs.validate_window(NAME, start, end)
 
     @classmethod
     def execute(cls, model, negative, scale, start, end, preset=None) -> io.NodeOutput:
-        chosen = preset or {}  # the host drops an option that it does not know
+        chosen = preset or {}  # None if the host does not know the chosen option
         tau, alpha, norm = knobs_of(chosen)
         stage = Attention(
             NAME,

@@ -22,7 +22,7 @@ PRESETS = {
 
 
 def join(*parts: str) -> str:
-    """The parts that say something, separated by commas."""
+    """The parts that are not empty, separated by commas."""
     return ", ".join(part for part in (part.strip().strip(",").strip() for part in parts) if part)
 
 
@@ -69,7 +69,7 @@ class NegativePrompt(io.ComfyNode):
 
     @classmethod
     def execute(cls, text, preset=None) -> io.NodeOutput:
-        if preset is None:  # the host drops an option that it does not know
+        if preset is None:  # the host does not know the chosen option
             raise ValueError(f"{NAME}, input preset: there is no such preset; choose one of {', '.join(PRESETS)}.")
         return io.NodeOutput(join(text, preset["terms"]))
 

@@ -11,7 +11,7 @@ from . import CATEGORY
 
 NAME = "Safe Latent Diffusion (SLD)"
 
-# The official ones: warm-up in progress (steps of 50 there), s, lambda, s_m and beta.
+# The official presets: warm-up (as progress; there in steps of 50), s, lambda, s_m and beta.
 PRESETS = {
     "medium": (0.2, 1000.0, 0.01, 0.3, 0.4),
     "weak": (0.3, 20.0, 0.0, 0.0, 0.0),
@@ -114,7 +114,7 @@ class SafeLatent(io.ComfyNode):
 
     @classmethod
     def execute(cls, model, negative, strength, preset=None) -> io.NodeOutput:
-        chosen = preset or {}  # the host drops an option that it does not know
+        chosen = preset or {}  # None if the host does not know the chosen option
         knobs = inputs.preset(NAME, PRESETS, CUSTOM, chosen)
         warmup = knobs.pop("warmup")
         carries = knobs["momentum_scale"] != 0.0
@@ -123,7 +123,7 @@ class SafeLatent(io.ComfyNode):
             NAME,
             schedule if knobs["concept_scale"] else Constant(0.0),
             "strength",
-            # What a momentum is to carry on begins during the warm-up; without one that need not be evaluated.
+            # A momentum builds up during the warm-up, so the concept is evaluated there; without one it need not be.
             Window() if carries else Window(start=warmup),
             remembers=carries,
             conditioning=inputs.conditioning(NAME, "negative", negative),

@@ -11,7 +11,7 @@ from . import CATEGORY
 
 NAME = "Adaptive Projected Guidance (APG)"
 
-# The paper's, but for SD1.5: eta, norm_threshold, momentum.
+# eta, norm_threshold and momentum: the paper's numbers, except for SD1.5, which are ours.
 PRESETS = {
     "SDXL": (0.0, 15.0, -0.5),
     "SD2.1": (0.0, 7.5, -0.75),
@@ -78,7 +78,7 @@ class AdaptiveProjected(io.ComfyNode):
 
     @classmethod
     def execute(cls, model, strength, preset=None) -> io.NodeOutput:
-        chosen = preset or {}  # the host drops an option that it does not know
+        chosen = preset or {}  # None if the host does not know the chosen option
         knobs = inputs.preset(NAME, PRESETS, CUSTOM, chosen)
         stage = Combine(
             NAME,

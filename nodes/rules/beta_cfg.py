@@ -1,4 +1,4 @@
-"""Beta-CFG: a hump over the run, and an update that is divided by a power of its norm."""
+"""Beta-CFG: a weight that rises and falls over the run, and an update that is divided by a power of its norm."""
 
 import functools
 
@@ -95,7 +95,7 @@ class BetaCFG(io.ComfyNode):
 
     @classmethod
     def execute(cls, model, gamma, a, b, floor, strength, form=None) -> io.NodeOutput:
-        chosen = form or {}  # the host drops an option that it does not know
+        chosen = form or {}  # None if the host does not know the chosen option
         reference = reference_of(chosen)
         gamma, a, b, floor = inputs.floats(NAME, KNOBS, {"gamma": gamma, "a": a, "b": b, "floor": floor}).values()
         stage = Combine(

@@ -23,12 +23,12 @@ def combine(zero_steps, m):
     steps = min(zero_steps, len(m.sigmas) - 2)  # at least the last step is guided
     if steps < 1 or not m.from_noise:
         return guided
-    # The calls of these steps are those above the sigma at which the next one starts.
+    # The calls of the first `steps` steps are those above the sigma at which the step after them starts.
     return select_per_sample(m.sigma > m.sigmas[steps] * (1 + SIGMA_TOLERANCE), m.x, guided)
 
 
 def stands_still(run) -> bool:
-    """Whether x as the prediction leaves the latent of this sampler where it is."""
+    """Whether a step of this sampler leaves the latent as it is where the prediction is x itself."""
     noisy = any(part in run.sampler.name for part in NOISY) and run.sampler.options.get("eta", 1.0) != 0.0
     return not (noisy or run.sampler.is_cfgpp or run.sampler.options.get("s_churn", 0.0))
 

@@ -25,7 +25,10 @@ def nothing_to_mimic(scale, value):
 
 
 def little_to_mimic(startpoint, measure, scale, value):
-    """The contrast of a larger weight is mostly larger too, and the usual start and measure never add any."""
+    """For `Combine.faint`: whether the rule does little because its mimic_scale is above the weight.
+
+    The contrast of a larger weight is mostly larger too, and the usual startpoint and measure never add contrast.
+    """
     return (startpoint, measure) == ("mean", "ad") and scale < value
 
 

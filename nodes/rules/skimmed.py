@@ -1,4 +1,4 @@
-"""Skimmed CFG: a lower weight at the values which the usual one drives furthest out."""
+"""Skimmed CFG: a lower weight at the values that the step's weight drives furthest out."""
 
 import functools
 from collections.abc import Callable
@@ -16,14 +16,14 @@ NAME = "Skimmed CFG"
 
 @dataclass(frozen=True)
 class Mode:
-    """A rule, and whether it is plain CFG at a weight and a skim_scale."""
+    """A rule, and `off(scale, skim_scale)`: whether the rule is plain CFG there."""
 
     function: Callable
     off: Callable[[float, float], bool]
 
 
 def nothing_to_skim(scale, value):
-    return scale <= value and scale != 1.0  # at 1 the run must still be told that it has no effect
+    return scale <= value and scale != 1.0  # at 1 it counts as on, so that the run logs that it has no effect
 
 
 def never(scale, value):

@@ -1,4 +1,4 @@
-"""Sliding Mode Guidance (SMC-CFG): CFG whose error signal is pushed towards a surface on which it dies out."""
+"""Sliding Mode Guidance (SMC-CFG): the difference of the predictions, pushed to a surface on which it dies out."""
 
 import functools
 import logging

@@ -1,3 +1,3 @@
-"""Methods that no MODEL can carry exactly: each is a loop of its own over the steps."""
+"""Methods that need a loop over the steps of their own: as stages of a MODEL they would not be exact."""
 
 CATEGORY = "advanced/guidance/Azimuth/samplers"

@@ -1,4 +1,4 @@
-"""CFG++ with DPM++ 2M and 2S, where no weight of a cfg function is exact: SAMPLERs of their own."""
+"""CFG++ with DPM++ 2M and 2S, as SAMPLERs: no weight of a cfg function makes their steps exact."""
 
 import comfy.samplers
 import torch
@@ -38,7 +38,7 @@ STOCHASTIC = [
 
 
 class PairPredictor(sampler_loops.Predictor):
-    """The D_lam and D_u of a call; the guider's weight is lambda."""
+    """Calls the guider, whose weight is lambda, and returns D_lam and D_u."""
 
     def __init__(self, model, extra_args):
         super().__init__(model, extra_args, keeps_pair=True)
@@ -59,7 +59,7 @@ class PairPredictor(sampler_loops.Predictor):
         return found.guided, found.uncond
 
 
-# The rest of the pack, as the host, knows CFG++ samplers by the ends of their names.
+# These functions are named as the host names its own: it and the rest of the pack know CFG++ samplers by `_cfg_pp`.
 
 
 @torch.no_grad()
@@ -106,7 +106,7 @@ def sample_dpmpp_2s_ancestral_cfg_pp(
             to = {"sigma": sigma, "kind": kind, "mixed": as_host}
             there = predictor.pair(cfgpp_2s_middle(x, guided, uncond, sigma_middle=middle, **to), middle)
             x = cfgpp_2s_end(x, guided, *there, sigma_next=down, **to)
-        else:  # to 0 or from t = 1, where the first order is all there is
+        else:  # a step to 0 or from t = 1 has no middle, so it is of first order
             x = cfgpp_step(x, guided, uncond, sigma=sigma, sigma_next=down, kind=kind)
         if eta > 0 and sigma_next > 0:
             noise = draw(sigmas[i], sigmas[i + 1])
@@ -152,7 +152,7 @@ class CFGPPSampler(io.ComfyNode):
 
     @classmethod
     def execute(cls, form, method=None) -> io.NodeOutput:
-        chosen = method or {}  # the host drops an option that it does not know
+        chosen = method or {}  # None if the host does not know the chosen option
         loop, options = LOOPS[inputs.choice(NAME, "method", chosen.get("method"), LOOPS)]
         values = inputs.floats(NAME, options, chosen)
         values["as_host"] = FORMS[inputs.choice(NAME, "form", form, FORMS)]

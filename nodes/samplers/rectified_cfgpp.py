@@ -1,4 +1,4 @@
-"""Rectified-CFG++: a SAMPLER that follows the positive, and measures the guidance half a step further on."""
+"""Rectified-CFG++: a SAMPLER that follows the positive and adds guidance measured half a step further on."""
 
 import logging
 

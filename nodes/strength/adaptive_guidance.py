@@ -13,7 +13,7 @@ NAME = "Adaptive Guidance"
 
 
 def settled(space, m):
-    # A sample that is not finite is lost, and must not keep the others waiting.
+    # A sample that is not finite counts as settled, so that the others need not wait for it.
     return ~(adaptive_similarity(m.cond, m.uncond, x=m.x, sigma=m.sigma, kind=m.kind, space=space) < m.value)
 
 

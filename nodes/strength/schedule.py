@@ -53,7 +53,7 @@ def ramp(first: float, last: float) -> list[io.Float.Input]:
 
 
 def open_above(sigma: float) -> float:
-    """The top of the range means no upper end: a flow model starts at t = 1, which no finite EDM sigma reaches."""
+    """sigma, or infinity for the top of the input's range: no finite EDM sigma reaches the start of a flow, t = 1."""
     return math.inf if sigma >= HIGHEST_SIGMA else sigma
 
 
@@ -276,7 +276,7 @@ class GuidanceSchedule(io.ComfyNode):
     def validate_inputs(cls, **values):
         chosen = values.get("shape")
         if not isinstance(chosen, dict) or any(value is None for value in chosen.values()):
-            return True  # something is linked and is checked when it arrives
+            return True  # a value is linked, and is checked when it arrives
         try:
             build(chosen)
         except (KeyError, ValueError) as error:
@@ -285,7 +285,7 @@ class GuidanceSchedule(io.ComfyNode):
 
     @classmethod
     def execute(cls, shape=None) -> io.NodeOutput:
-        return io.NodeOutput(build(shape or {}))  # the host drops an option that it does not know
+        return io.NodeOutput(build(shape or {}))  # None if the host does not know the chosen option
 
 
 NODES = [GuidanceSchedule]

@@ -10,12 +10,12 @@ NAME = "Scheduled CFG"
 
 
 def inside_or_one(window):
-    """The schedule inside the window, 1 outside: those steps need no negative pass."""
+    """A weight rule: the schedule inside the window, and 1 outside, where steps then need no negative pass."""
     return lambda run, step, value, scale: value if step.progress in window else 1.0
 
 
 def inside_or_sampler(window):
-    """The schedule inside the window; outside, what was there before: the sampler's cfg or an earlier node's."""
+    """A weight rule: the schedule inside the window; outside, the weight as the sampler or an earlier node set it."""
     return lambda run, step, value, scale: value if step.progress in window else scale
 
 

@@ -1,4 +1,4 @@
-"""Uncond Reuse: the negative is predicted at every n-th step only; between them its last difference is used again."""
+"""Uncond Reuse: every n-th step predicts the negative; those between use its last difference to the positive again."""
 
 import functools
 

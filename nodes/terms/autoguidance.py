@@ -14,8 +14,10 @@ NAME = "Autoguidance"
 
 
 def second(weaker, model, run):
-    """The weaker MODEL in a run of the other. Raises ValueError where the two do not belong together, Unfit where they
-    are one."""
+    """The weaker MODEL in a run of the other, as a second model.
+
+    Raises ValueError if the two do not belong together, and Unfit if they are one.
+    """
     theirs, ours = type(weaker.model.latent_format).__name__, type(model.model.latent_format).__name__
     if theirs != ours or pipeline.model_kind(weaker) != run.kind:
         raise ValueError(

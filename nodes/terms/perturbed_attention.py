@@ -13,7 +13,7 @@ NAME = "Perturbed-Attention Guidance (PAG)"
 
 
 def perturb(strength, attention):
-    """The values in place of the attention's result, or mixed with it, for the latent's own tokens."""
+    """The attention's result, in which the values replace the latent's tokens, or are mixed with them."""
     value = attention.value()
     if strength == 1.0 and attention.covers(value):
         return value

@@ -15,9 +15,10 @@ NAME = "Self-Attention Guidance (SAG)"
 
 
 class Watcher:
-    """The term in one run. It keeps what the middle block's attention of a step's first pass is called with.
+    """The term in one run, for which it records the middle block's self-attention in a step's first pass.
 
-    `found` holds, for every call, the attention's call; queries and keys are the whole batch's.
+    found  the recorded calls, one for each model call; queries and keys are those of the whole batch. None while
+           nothing is recorded
     """
 
     def __init__(self, sigma: float, shape, chosen, net):
@@ -37,7 +38,7 @@ class Watcher:
             self.found.append(attention)
 
     def __call__(self, args, run, moment):
-        found, self.found = self.found, None  # not to see the passes that follow
+        found, self.found = self.found, None  # the passes that follow are not recorded
         base = base_of(args, run, moment)
         denoised = moment.cond if base == "cond" else moment.uncond
         attention, rows = seen(found, args[base], moment.x)
@@ -50,14 +51,20 @@ class Watcher:
 
 
 def base_of(args, run, moment) -> str:
-    """What is degraded: the paper's unconditional prediction, or the positive's where this model makes no other."""
+    """The prediction that the term starts from, by its name in `args`.
+
+    It is the unconditional one, as in the paper; the positive's where this model makes no other.
+    """
     if moment.uncond is None or not run.guider_kind.one_model:
         return "cond"
     return guided.baseline_of(args)
 
 
 def seen(found, conds, x):
-    """The call that evaluated these conditionings for the whole of x, and its rows in the batch. Unfit if none did."""
+    """The recorded call that evaluated these conditionings for the whole of x, and their rows in its batch.
+
+    Raises Unfit if there is none.
+    """
     wanted = {cond["uuid"] for cond in conds}
     calls = [(attention, uuid) for attention in found for uuid in attention.options["uuids"] if uuid in wanted]
     if len({uuid for _, uuid in calls}) == 1:

@@ -17,7 +17,7 @@ NAME = "Skip Layer Guidance (SLG, STG, S2)"
 
 
 def fixed(chosen: dict):
-    """The named blocks in every call."""
+    """Picks the named blocks in every call."""
     wanted = blocks.parse(NAME, chosen.get("blocks"))
 
     def pick(model, run, attention):
@@ -28,7 +28,7 @@ def fixed(chosen: dict):
 
 
 def drawn(chosen: dict):
-    """Some blocks, others in every call, and never the first: nothing in the picture recovers from the loss of that."""
+    """Picks blocks at random, anew in every call. It never picks the first, without which no picture comes about."""
     count = inputs.whole(NAME, "count", chosen.get("count"), 1, 16)
     seed = inputs.whole(NAME, "seed", chosen.get("seed"), 0, 2**32 - 1)
 
@@ -56,7 +56,7 @@ SKIPPED = {"block": whole_block, "attention": attention_alone}
 
 @dataclass(frozen=True)
 class Preset:
-    """How blocks are chosen, and every input with the value that it begins with."""
+    """How blocks are picked, and the inputs of the preset with their default values."""
 
     pick: Callable
     fields: list
@@ -144,13 +144,13 @@ class SkipLayer(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, preset=None):  # the host hands a dynamic group over by its name
+    def validate_inputs(cls, preset=None):  # the host passes the group of inputs too
         chosen = preset or {}
         return inputs.validate_window(NAME, chosen.get("start"), chosen.get("end"))
 
     @classmethod
     def execute(cls, model, preset=None) -> io.NodeOutput:
-        chosen = preset or {}  # the host drops an option that it does not know
+        chosen = preset or {}  # None if the host does not know the chosen option
         pick, words = PRESETS[inputs.choice(NAME, "preset", chosen.get("preset"), PRESETS)].pick(chosen)
         skip = inputs.choice(NAME, "skip", chosen.get("skip"), SKIPPED)
         stage = weak.term(

@@ -1,4 +1,4 @@
-"""Smoothed Energy Guidance: away from what the model makes of the prompt when it looks about with a blurred eye."""
+"""Smoothed Energy Guidance: away from what the model makes of the prompt when its attention is blurred."""
 
 import functools
 
@@ -13,7 +13,7 @@ NAME = "Smoothed Energy Guidance (SEG)"
 
 
 def smooth(sigma, attention):
-    """The attention's result for blurred queries; as it is where the map of the latent's tokens is unknown."""
+    """The attention's result for blurred queries; None, no change, where the map of the latent's tokens is unknown."""
     if attention.size is None:
         return None
     queries = attention.queries

@@ -1,10 +1,13 @@
-"""What a batch looks at inside a model beside its own text: the ways in which a second text gets there.
+"""The ways in which an attention of a model reads a second text beside the positive's.
 
-Beside   Models whose text is only looked at (cross-attention). The second text rides behind the first in the batch of
-         texts, and every cross-attention is computed for both; the picture is computed once.
-Doubled  Models in which text and picture attend together, or in which the text is laid out by the batch. The guided
-         rows are evaluated twice, with either text; every attention hands both the same picture tokens to go on with,
-         so that they keep asking the same question.
+Guided rows are the rows of a batch that belong to the positive. `guide(z, other)` makes the output of an attention from
+its outputs for the first and for the second text.
+
+Beside   For models with cross-attention, whose text is read and never changed. The second text follows the first in the
+         batch of texts, and every cross-attention is computed for both. All else is computed once.
+Doubled  For models in which text and picture attend together, or in which the text is laid out by the batch. The guided
+         rows are evaluated twice, once with each text. After every attention both get the same picture tokens, so that
+         their next queries are the same too.
 
 Nothing here outlives a call of the model: `transformer_options` are changed in copies.
 """
@@ -26,7 +29,11 @@ from .unfit import Unfit
 
 @dataclass(frozen=True)
 class Rows:
-    """A batch in `parts` of equal size, one for each of its conditionings; `guided` are the numbers of some of them."""
+    """Some rows of a batch.
+
+    parts   the number of conditionings in the batch, each of which has an equal part of it
+    guided  which of these parts are guided, by their numbers
+    """
 
     parts: int
     guided: tuple[int, ...]
@@ -43,7 +50,7 @@ class Rows:
         return torch.cat([parts[i] for i in self.guided])
 
     def put(self, t: Tensor, guided: Tensor) -> Tensor:
-        """The batch with other guided rows."""
+        """The batch t, with `guided` in the place of its guided rows."""
         if self.all:
             return guided
         parts = list(t.chunk(self.parts))
@@ -56,7 +63,7 @@ class Rows:
 
 
 def text_beside(second, rows: Rows, context: Tensor | None) -> Tensor:
-    """The text of the negative, beside that of the prompt. Raises Unfit where either has none."""
+    """The second text, repeated for the guided rows. Raises Unfit if it or the prompt, `context`, holds no text."""
     other = None if context is None else second.part("c_crossattn", rows, context)
     if other is None:
         raise Unfit("the prompt or its negative holds no text; encode both from one, or bypass the node")
@@ -64,7 +71,7 @@ def text_beside(second, rows: Rows, context: Tensor | None) -> Tensor:
 
 
 def side_by_side(own: Tensor, other: Tensor) -> tuple[Tensor, tuple[int, int]]:
-    """Two batches of texts (B, L, C) as one, and how many tokens without meaning either ends with."""
+    """Two batches of texts (B, L, C) as one, and by how many tokens each was lengthened. These tokens mean nothing."""
     longest = max(own.shape[1], other.shape[1])
     gaps = longest - own.shape[1], longest - other.shape[1]
     return torch.cat([lengthened(t, gap) for t, gap in zip((own, other), gaps, strict=True)]), gaps
@@ -75,14 +82,14 @@ def lengthened(t: Tensor, gap: int) -> Tensor:
 
 
 def without(t: Tensor, gap: int, end: int, dim: int = -2) -> Tensor:
-    """The tokens without the last `gap` before `end`."""
+    """The tokens, without the `gap` tokens just before the place `end`."""
     if not gap:
         return t
     return torch.cat((t.narrow(dim, 0, end - gap), t.narrow(dim, end, t.shape[dim] - end)), dim)
 
 
 def attending(before: Callable | None, attention: Callable, heads: int, rest: tuple, how: dict) -> Callable:
-    """The attention of a call, as another node overrides it or as it is."""
+    """The attention of a call as a function of q, k and v: the one of another node, `before`, or the model's own."""
     run = functools.partial(before, attention) if before else attention
     return lambda q, k, v, *mask: run(q, k, v, heads, *mask, *rest, **how)
 
@@ -92,7 +99,11 @@ def attending(before: Callable | None, attention: Callable, heads: int, rest: tu
 
 @dataclass(frozen=True)
 class Beside:
-    """`along` names what the model joins to its text, row by row; `patched` is True if nodes patch its attention."""
+    """The way for cross-attention.
+
+    along    names of further arguments that the model joins to its text, row by row
+    patched  whether the host lets nodes patch its cross-attention
+    """
 
     along: tuple[str, ...] = ()
     patched: bool = False
@@ -109,7 +120,10 @@ class Beside:
 
 
 class Looks:
-    """The cross-attentions of one call. They are known by their keys, of which there are more rows than of queries."""
+    """The cross-attentions of one call.
+
+    An attention is known as one by its keys: with both texts they have more rows than the queries.
+    """
 
     def __init__(self, guide: Callable, rows: Rows, gaps: tuple[int, int], longest: int):
         self.guide = guide
@@ -122,18 +136,18 @@ class Looks:
         return run(q, k, v) if len(k) == len(q) else self.guided(run, run, q, k, v)
 
     def guided(self, run: Callable, run_other: Callable, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        gaps = self.now if k.shape[-2] == self.longest else (0, 0)  # a picture read beside the text has none
+        gaps = self.now if k.shape[-2] == self.longest else (0, 0)  # other keys, such as a picture's, have no gaps
         (k, other_k), (v, other_v) = self.split(k, len(q), gaps), self.split(v, len(q), gaps)
         z = run(q, k, v)
         return self.rows.put(z, self.guide(self.rows.of(z), run_other(self.rows.of(q), other_k, other_v)))
 
     @staticmethod
     def split(t: Tensor, own: int, gaps: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """The tokens of either text; those without meaning are the last."""
+        """The tokens of the first and of the second text, without the `gaps` at their ends."""
         return tuple(part[..., : t.shape[-2] - gap, :] for part, gap in zip((t[:own], t[own:]), gaps, strict=True))
 
     def among_patches(self, options: dict) -> dict:
-        """What other nodes do in a UNet's cross-attentions they do for one text at a time."""
+        """The options in which the patches of other nodes in a UNet's cross-attentions see one text at a time."""
         replaced = options.get("patches_replace", {}).get("attn2", {})
         patches = options.get("patches", {}).get("attn2_patch", [])
         if replaced:
@@ -154,7 +168,7 @@ class Looks:
         return run(q, k, v) if len(k) == len(q) else self.guided(run, run_other, q, k, v)
 
     def seen(self, extra: dict) -> dict:
-        """What a function is told of a batch that holds the guided rows alone."""
+        """The `extra` argument of a patch, for a batch that holds the guided rows alone."""
         return {**extra, **{key: self.rows.listed(extra[key]) for key in ("cond_or_uncond", "uuids") if key in extra}}
 
     def through(self, patches, n, context, value, extra) -> tuple[Tensor, Tensor, Tensor]:
@@ -173,10 +187,15 @@ class Looks:
 
 @dataclass(frozen=True)
 class Doubled:
-    """`joint`: text and picture attend together, the text first. `free`: the model reads its text token by token, so
-    that tokens which nobody looks at do no harm and lengths may differ. `masked`: it takes a mask of the text; None if
-    it gets one and ignores it. `refined`: the text attends to itself before it meets the picture, which comes after it
-    and has its place from the length of the text."""
+    """The way in which the guided rows are evaluated twice.
+
+    joint    whether text and picture attend together, the text first
+    free     whether the two texts may differ in length: the model reads a text token by token, so the tokens that
+             lengthen one do no harm if no attention reads them
+    masked   whether the model takes a mask of its text; None if it gets one and ignores it
+    refined  whether the text attends to itself before it meets the picture. The picture then follows the text, and its
+             place depends on the length of the text
+    """
 
     joint: bool = False
     free: bool = False
@@ -214,7 +233,10 @@ class Doubled:
         return out[: len(x)]
 
     def masks(self, second, rows, context, other, kwargs) -> dict:
-        """The mask of both texts, where the model takes one and either has it."""
+        """The mask of both texts as a keyword argument; empty if neither text has one.
+
+        Raises Unfit for masks and further texts that the model cannot read twice.
+        """
         if self.masked is None:
             return {}
         own, theirs = kwargs.get("attention_mask"), second.part("attention_mask", rows, context)
@@ -234,7 +256,7 @@ class Doubled:
         return {"attention_mask": side_by_side(own, theirs)[0]}
 
     def watched(self, net, same: Same, options: dict) -> dict:
-        """The options under which every block of a model is watched."""
+        """The options in which every block of the model has its attention overridden by `same`."""
         replaced = dict(options.get("patches_replace", {}).get("dit", {}))
         for block in blocks.shape_of(net).blocks(net):
             key = f"{block.kind}_block", block.index
@@ -243,7 +265,10 @@ class Doubled:
 
 
 def with_copies(rows: Rows, size: int, value):
-    """What a model is called with for a batch of this size, with further rows: copies of the guided ones."""
+    """An argument of the model with copies of the guided rows added to each tensor that has `size` rows.
+
+    Dictionaries and lists are searched for such tensors.
+    """
     more = functools.partial(with_copies, rows, size)
     if isinstance(value, Tensor) and value.ndim and len(value) == size:
         return torch.cat((value, rows.of(value)))
@@ -253,7 +278,7 @@ def with_copies(rows: Rows, size: int, value):
 
 
 class Same:
-    """The attentions of one call, after which the guided rows and their copies have the same picture tokens."""
+    """The attentions of one call. Each gives the guided rows and their copies the same picture tokens."""
 
     def __init__(self, guide: Callable, rows: Rows, gaps: tuple[int, int], longest: int):
         self.guide = guide
@@ -262,7 +287,7 @@ class Same:
         self.longest = longest
 
     def block(self, joint: bool, earlier: Callable | None) -> Callable:
-        """In place of a block: the block, or what another node put there, with its attention overridden inside."""
+        """A replacement for a block: the block itself, or another node's replacement, with its attention overridden."""
 
         def replacement(args, extra):
             options = args["transformer_options"]
@@ -274,7 +299,7 @@ class Same:
         return replacement
 
     def of_sequence(self, net, options: dict) -> dict:
-        """The options for a model that runs over one sequence, text first, after the text has looked at itself."""
+        """The options for a model that runs over one sequence, text first, after refiners have run over the text."""
         step = getattr(net, "pad_tokens_multiple", None) or 1
         place = -(-self.longest // step) * step, None
         before, refiners = options.get(OVERRIDE), iter(range(len(net.context_refiner)))
@@ -282,15 +307,18 @@ class Same:
         def override(attention, q, k, v, heads, *rest, **how):
             if "block_index" in how["transformer_options"]:
                 return self.override(*place, before, attention, q, k, v, heads, *rest, **how)
-            total = None if next(refiners, None) is not None else 0  # the text comes first, and then the picture
+            total = None if next(refiners, None) is not None else 0  # the text's refiners run first, then the picture's
             return self.override(place[0], total, before, attention, q, k, v, heads, *rest, **how)
 
         return {OVERRIDE: override}
 
     def override(self, start, total, before, attention, q, k, v, heads, *rest, **how) -> Tensor:
-        """In place of an attention, of which the picture's queries begin at `start`. Those over `total` tokens read the
-        text, or may do so where that is None; what a picture sees of itself is the same in both rows, and stays so."""
-        if not how.get("skip_reshape"):  # some come with their heads apart all the same
+        """The output of an attention, guided if it reads the text.
+
+        The picture's queries begin at `start`. An attention over `total` tokens reads the text; where `total` is None,
+        any may. In all others the picture reads itself, which is the same for the guided rows and their copies.
+        """
+        if not how.get("skip_reshape"):  # the heads may come apart, contrary to what the flag says
             q, k, v = (t.flatten(2) for t in (q, k, v))
         mask, *rest = rest or (how.pop("mask", None),)
         run = attending(before, attention, heads, tuple(rest), how)
@@ -298,7 +326,7 @@ class Same:
             return run(q, k, v, mask)
         own = len(q) // (self.rows.parts + len(self.rows.guided)) * self.rows.parts
         z, other = self.apart(run, q, k, v, mask, own) if any(self.gaps) else halves(run(q, k, v, mask), own)
-        if z.shape[1] <= start:  # the text by itself
+        if z.shape[1] <= start:  # the text reads itself
             return torch.cat((z, other))
         mine = self.rows.of(z)
         guided = self.guide(mine[:, start:], other[:, start:])
@@ -306,7 +334,7 @@ class Same:
         return torch.cat((z, torch.cat((other[:, :start], guided), 1)))
 
     def apart(self, run, q, k, v, mask, own: int) -> tuple[Tensor, Tensor]:
-        """The attention of the rows and of their copies, each without the tokens that mean nothing there."""
+        """The attention of the batch's own rows and that of the copies, each without the tokens of its text's gap."""
         sides = []
         for rows, gap in zip((slice(own), slice(own, None)), self.gaps, strict=True):
             seen = mask[rows] if mask is not None and mask.ndim > 2 and len(mask) == len(q) else mask
@@ -320,7 +348,7 @@ def halves(t: Tensor, own: int) -> tuple[Tensor, Tensor]:
 
 
 def picture(args: dict, options: dict) -> tuple[int, int]:
-    """Where the picture begins in a block's joint attention, and of how many tokens that is."""
+    """Where the picture begins in a block's joint attention, and over how many tokens this attention is."""
     text, images = args.get("txt"), args["img"].shape[1]
     return (options["img_slice"][0], images) if text is None else (text.shape[1], text.shape[1] + images)
 
@@ -349,7 +377,7 @@ def way_of(net) -> Beside | Doubled | None:
 
 
 def no_way(model, positive: list) -> str:
-    """Why a second text cannot get into a model, in the words that follow `has no effect`; empty if it can."""
+    """Why a model cannot read a second text, as `Condition.obstacle` says it; "" if it can."""
     net = model.diffusion_model
     if way_of(net):
         return ""

@@ -18,7 +18,7 @@ from torch import Tensor
 KEY = "azimuth_blocks"
 OVERRIDE = "optimized_attention_override"
 
-# In `transformer_options` of a pass: the shapes of the latents that the model is called with.
+# A key in `transformer_options` of a pass: the shapes of the latents that the model is called with.
 SIZES = "azimuth_sizes"
 
 
@@ -26,7 +26,7 @@ SIZES = "azimuth_sizes"
 
 
 def hand_on(reached: list) -> Callable:
-    """For a transformer: in place of a block, what goes in comes out."""
+    """A replacement for a block of a transformer: what goes in comes out. It notes in `reached` that it was called."""
 
     def replacement(args, extra):
         reached.append(True)
@@ -36,7 +36,7 @@ def hand_on(reached: list) -> Callable:
 
 
 def without(places: set, reached: list) -> Callable:
-    """For a UNet: the same for the spatial transformers of some blocks; the others are called as the host does."""
+    """A handler for a UNet's spatial transformers: leaves those of the blocks `places` out, and calls the others."""
 
     def handler(layer, x, emb, context, options, *rest):
         if options["block"] in places:
@@ -60,12 +60,13 @@ def without(places: set, reached: list) -> Callable:
 class SelfAttention:
     """One call of a self-attention. Tokens lie along the last dimension but one, in queries, keys and results.
 
-    queries  as the attention is called with; so are the keys
-    heads    their number; the queries and keys of each lie side by side, or apart along a dimension of their own
-    run      the result for these queries or others
-    value    what every token gives to others, in the form of the result
-    tokens   those of the latent; the rest are text or references
-    size     frames, height and width of the map of these tokens; None if unknown
+    queries  as the attention is called with them
+    keys     as the attention is called with them
+    heads    the number of heads. They lie side by side in the last dimension, or along a dimension of their own
+    run      `run(queries)` returns the result for these or other queries
+    value    `value()` returns the values, in the form of the result
+    tokens   where the latent's tokens are; the rest are text or references
+    size     frames, height and width of the map of the latent's tokens; None if unknown
     options  the call's `transformer_options`
     """
 
@@ -91,19 +92,19 @@ class SelfAttention:
         return t[..., self.tokens, :]
 
     def with_latent(self, t: Tensor, part: Tensor) -> Tensor:
-        """`t` with other tokens of the latent."""
+        """`t`, with `part` in the place of the latent's tokens."""
         if self.covers(t):
             return part
         start, stop, _ = self.tokens.indices(t.shape[-2])
         return torch.cat((t[..., :start, :], part, t[..., stop:, :]), -2)
 
 
-# What becomes of a call; None leaves it as it is.
+# Returns the result of a call of a self-attention, or None to leave it as it is.
 Change = Callable[[SelfAttention], Tensor | None]
 
 
 def in_layer(change: Change, earlier: Callable | None, reached: list) -> Callable:
-    """For a UNet: in place of a layer's self-attention, or of what another node put there."""
+    """A replacement for the self-attention of a layer of a UNet, or for another node's replacement of it."""
 
     def replacement(q, k, v, extra):
         def run(queries):
@@ -114,7 +115,7 @@ def in_layer(change: Change, earlier: Callable | None, reached: list) -> Callabl
                 queries, k, v, heads=extra["n_heads"], attn_precision=precision, transformer_options=extra
             )
 
-        if q.shape != v.shape:  # it attends to something else too
+        if q.shape != v.shape:  # it is no pure self-attention: it reads something else too
             return run(q)
         height, width = extra["activations_shape"][-2:]
         size = (1, height, width) if height * width == q.shape[-2] else None
@@ -133,7 +134,7 @@ def changed(change: Change, call: SelfAttention, reached: list) -> Tensor:
 
 
 def in_block(change: Change, earlier: Callable | None, places: Tokens, reached: list) -> Callable:
-    """For a transformer: the block, or what another node put there, with its attention overridden inside."""
+    """A replacement for a transformer's block: the block, or another node's replacement, with its attention changed."""
 
     def replacement(args, extra):
         options = args["transformer_options"]
@@ -146,11 +147,12 @@ def in_block(change: Change, earlier: Callable | None, places: Tokens, reached: 
 
 
 def overridden(change, find, before, options, reached, attention, q, k, v, heads, *rest, **how) -> Tensor:
-    """In place of an attention: the same, or what `before` makes of it, changed where `find` knows the latent's tokens.
+    """The result of an attention, which another node may override (`before`); changed if it is a self-attention.
 
-    `find` returns these tokens and their map for a self-attention over so many; None for any other attention.
+    `find(length)` tells, from the number of tokens: it returns where the latent's tokens are and their map, or None
+    for an attention that is not to be changed.
     """
-    if not how.get("skip_reshape"):  # some come with their heads apart all the same
+    if not how.get("skip_reshape"):  # the heads may come apart, contrary to what the flag says
         q, k, v = (t.flatten(2) for t in (q, k, v))
 
     def run(queries):
@@ -166,7 +168,7 @@ def overridden(change, find, before, options, reached, attention, q, k, v, heads
 
 
 def in_form(q: Tensor, v: Tensor, heads: int, how: dict) -> Tensor:
-    """The values in the form of the attention's result: heads side by side, or apart if it leaves them so."""
+    """The values in the form of the attention's result, with heads side by side or apart as there."""
     if not how.get("skip_reshape"):
         v = v.unflatten(-1, (-1, q.shape[-1] // heads)).transpose(-3, -2)
     if v.shape[-3] != heads:
@@ -176,7 +178,11 @@ def in_form(q: Tensor, v: Tensor, heads: int, how: dict) -> Tensor:
 
 @dataclass(frozen=True)
 class Tokens:
-    """How a transformer lays out a latent: the size of its patches, and where further tokens lie."""
+    """How a transformer lays out a latent as tokens.
+
+    patch    frames, height and width of the part of a latent that becomes one token
+    further  where tokens other than the latent's lie: "first", "last", or "" if unknown
+    """
 
     patch: tuple[int, int, int]
     further: str
@@ -187,7 +193,7 @@ class Tokens:
         return tuple(-(-side // p) for side, p in zip(sides, self.patch, strict=True))
 
     def place(self, tokens: slice, latent) -> tuple[slice, tuple[int, int, int] | None]:
-        """Of these tokens those of the latent, and their map if it is known."""
+        """Which of `tokens` are the latent's, and their map; None for a map that is unknown."""
         if latent is None:
             return tokens, None
         size = self.size(latent)
@@ -202,7 +208,7 @@ class Tokens:
 
 
 class Streams:
-    """The sequences that one call of a block works on: those of the latents, with the text in front where joined."""
+    """The sequences that one call of a block works on: one for each latent, with the text in front where joined."""
 
     def __init__(self, args: dict, options: dict, places: Tokens):
         images, text = args.get("img"), args.get("txt")
@@ -214,9 +220,9 @@ class Streams:
         self.seen = set()
 
     def find(self, length: int):
-        """The latent's tokens in a self-attention over so many, and their map; None for any other attention.
+        """The latent's tokens in a self-attention over `length` tokens, and their map; None for any other attention.
 
-        A self-attention comes before a cross-attention, which may be as long by chance.
+        Only the first attention of a length counts. A cross-attention of the same length, by chance, comes later.
         """
         if self.joined is not None:
             return self.place(0, self.joined, length)
@@ -236,7 +242,10 @@ class Streams:
 
 
 def in_each_call(options: dict, more: Callable[[dict, Tensor, dict], dict]) -> None:
-    """Have a pass call the model with further options each time: more(options, x, what the model gets besides)."""
+    """Let a pass call the model with further options each time.
+
+    `more(options, x, kwargs)` returns them, from the options, the latent and the keyword arguments of that call.
+    """
 
     def call(executor, x, t, c_concat=None, c_crossattn=None, control=None, transformer_options=None, **kwargs):
         inside = dict(transformer_options or {})
@@ -247,5 +256,5 @@ def in_each_call(options: dict, more: Callable[[dict, Tensor, dict], dict]) -> N
 
 
 def note_sizes(options: dict) -> None:
-    """Let the blocks of a pass know the latents that the model is called with."""
+    """Let the blocks of a pass know the shapes of the latents that the model is called with (`SIZES`)."""
     in_each_call(options, lambda _, x, kwargs: {SIZES: kwargs.get("latent_shapes") or [x.shape]})

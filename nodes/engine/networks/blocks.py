@@ -16,7 +16,11 @@ from .unfit import Unfit
 
 
 class Block(NamedTuple):
-    """`kind` is input, middle or output in a UNet, double or single in a transformer; empty for the latter's first."""
+    """A block of a network.
+
+    kind   input, middle or output in a UNet; double or single in a transformer, where "" stands for its first kind
+    index  its number among the blocks of its kind
+    """
 
     kind: str
     index: int
@@ -53,7 +57,7 @@ def parse(node: str, words) -> tuple[Block, ...] | None:
 
 
 def listed(blocks) -> str:
-    """Blocks in a user's words: `double 0-18, single 0-37`."""
+    """Blocks as a user writes them: `double 0-18, single 0-37`."""
     words, blocks = [], list(blocks)
     for kind in dict.fromkeys(block.kind for block in blocks):
         indices = [block.index for block in blocks if block.kind == kind]
@@ -68,11 +72,11 @@ def listed(blocks) -> str:
 
 @dataclass(frozen=True)
 class Transformer:
-    """One of the host's transformers that let their blocks be replaced.
+    """A transformer of the host whose blocks can be replaced.
 
-    lists      kind -> path of the network's list of blocks, in the order in which they run
-    attention  whether a block's own attention can be told from what else it computes
-    further    where in the sequence tokens lie that are not the latent's (references): "first", "last", or unknown
+    lists      for each kind of block, the path of the network's list of them; kinds in the order in which they run
+    attention  whether a block's self-attention can be told from its other attentions
+    further    where in the sequence tokens other than the latent's lie (references): "first", "last", or "" if unknown
     """
 
     lists: dict[str, str]
@@ -81,7 +85,7 @@ class Transformer:
 
     @property
     def plain(self) -> str:
-        """The kind of a block that is written as a number alone."""
+        """The kind of a block that a user writes as a number alone."""
         return next(iter(self.lists))
 
     def blocks(self, net) -> list[Block]:
@@ -105,9 +109,9 @@ class Transformer:
 
 @dataclass(frozen=True)
 class Sequence(Transformer):
-    """One whose blocks the host lets nobody replace, but tells apart: text and latent are one sequence in all of them.
+    """A transformer whose blocks cannot be replaced, but are known by number: text and latent are one sequence in all.
 
-    The latent's tokens are the last, filled up with tokens without meaning to a multiple that the network names.
+    The latent's tokens come last. Meaningless tokens fill them up to a multiple, `pad_tokens_multiple` of the network.
     """
 
     def skip(self, options: dict, chosen, reached: list) -> None:
@@ -125,7 +129,7 @@ class Unet:
     plain = ""  # a number alone names none
 
     def blocks(self, net) -> list[Block]:
-        """Those that attend."""
+        """The blocks with attention."""
         middle = [net.middle_block] if net.middle_block is not None else []
         parts = {"input": net.input_blocks, "middle": middle, "output": net.output_blocks}
         return [Block(kind, i) for kind, part in parts.items() for i, layers in enumerate(part) if attends(layers)]
@@ -144,7 +148,7 @@ class Unet:
     def attend(self, options: dict, chosen, change: Change, net, reached: list) -> None:
         replaced = options.setdefault("patches_replace", {}).setdefault("attn1", {})
         for block in chosen:
-            # A key of three, that of a single layer, goes before the block's.
+            # For the host a key of three, which names a single layer, goes before the block's key of two.
             for key in {tuple(block), *(key for key in replaced if key[:2] == tuple(block))}:
                 replaced[key] = in_layer(change, replaced.get(key), reached)
 
@@ -176,7 +180,7 @@ def attends(layers) -> bool:
 
 
 def patch_size(net) -> tuple[int, int, int]:
-    """Frames, height and width of the patch that becomes a token."""
+    """Frames, height and width of the part of a latent that becomes one token."""
     size = getattr(net, "patch_size", 1)
     size = (size, size) if isinstance(size, int) else tuple(size)
     return (*(1,) * (3 - len(size)), *size)
@@ -194,7 +198,7 @@ def shape_of(net) -> Unet | Transformer | None:
 
 
 def available(model, attention: bool) -> tuple[Unet | Transformer, list[Block]]:
-    """What kind of network a MODEL has, and its blocks. Raises Unfit where we know no way to change them."""
+    """The kind of a MODEL's network, and its blocks. Raises Unfit if there is no known way to change them."""
     net = network(model)
     shape = shape_of(net)
     if shape is None or attention and not shape.attention:
@@ -206,9 +210,9 @@ def available(model, attention: bool) -> tuple[Unet | Transformer, list[Block]]:
 
 
 def choose(model, wanted: tuple[Block, ...] | None, run, node: str, attention: bool) -> tuple:
-    """The kind of network and, of the wanted blocks, those that it has; its usual one for None.
+    """The kind of network, and those of the wanted blocks that it has; for None its usual block.
 
-    Raises Unfit if there is none.
+    Raises Unfit if it has none of them.
     """
     shape, own = available(model, attention)
     wanted = (shape.usual(network(model)),) if wanted is None else wanted

@@ -1,10 +1,10 @@
-"""The host's patches that reach a block of NextDiT (Lumina 2, Z-Image), whose blocks it lets nobody replace.
+"""The host's patches that reach a block of NextDiT (Lumina 2, Z-Image), whose blocks cannot be replaced.
 
-It tells an attention the number of its block, except in the refiners of text and latent, which come before all blocks.
-After a block it lets a patch put other tokens in the place of those that came out.
+The host tells an attention the number of its block. Only in the refiners of text and latent, which run before all
+blocks, it does not. After a block it lets a patch exchange the tokens that came out.
 
-As in block_patches.py, everything works on a private copy of `transformer_options`, and what is kept is kept for one
-call of the model.
+As in block_patches.py, everything works on a private copy of `transformer_options`. What is kept is kept for one call
+of the model.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .unfit import Unfit
 
 
 def skip(options: dict, indices: set[int], reached: list) -> None:
-    """Have a pass go on after these blocks with what went into them."""
+    """Let a pass leave out these blocks: what comes out of each is replaced by what went in."""
 
     def more(options, x, kwargs):
         if 0 in indices and kwargs.get("ref_latents"):
@@ -30,7 +30,7 @@ def skip(options: dict, indices: set[int], reached: list) -> None:
             )
         left_out = LeftOut(indices, reached)
         patches = dict(options.get("patches", {}))
-        # Ahead of other nodes' patches, which act on what comes out of a block, as they would of any other.
+        # Ahead of other nodes' patches, so that these act on what comes out of a block here as anywhere.
         for place, patch in (("noise_refiner", left_out.note_text), ("double_block", left_out.put_back)):
             patches[place] = [patch, *patches.get(place, [])]
         return {"patches": patches}
@@ -39,7 +39,11 @@ def skip(options: dict, indices: set[int], reached: list) -> None:
 
 
 class LeftOut:
-    """Some blocks of one call. `came` is what came out of the block before, as views that show what others do to it."""
+    """The blocks that one call leaves out.
+
+    text  the text that goes into the first block
+    came  what came out of the block before. These are views, so that later changes by other nodes show in them
+    """
 
     def __init__(self, indices: set[int], reached: list):
         self.indices = indices
@@ -47,7 +51,7 @@ class LeftOut:
         self.text = self.came = None
 
     def note_text(self, args: dict) -> dict:
-        """The text that goes into the first block, of which the host shows the latent alone."""
+        """Keep the text that goes into the first block; there the host shows the latent alone."""
         self.text = args["txt"]
         return {}
 
@@ -64,7 +68,7 @@ class LeftOut:
 
 
 def attend(options: dict, indices: set[int], change: Change, places: Tokens, multiple: int, reached: list) -> None:
-    """Have a pass change the self-attention of these blocks."""
+    """Let a pass change the self-attention of these blocks."""
 
     def more(options, x, kwargs):
         attended = Attended(indices, change, places, multiple, options, reached)
@@ -74,7 +78,7 @@ def attend(options: dict, indices: set[int], change: Change, places: Tokens, mul
 
 
 class Attended:
-    """The attentions of one call; of a block only the first, its own, and not those of other nodes' patches."""
+    """The attentions of one call. The first of each block is changed, its own; any more are of other nodes' patches."""
 
     def __init__(self, indices, change: Change, places: Tokens, multiple: int, options: dict, reached: list):
         self.waiting = set(indices)
@@ -91,7 +95,7 @@ class Attended:
         return overridden(self.change, find, self.before, options, self.reached, attention, *args, **how)
 
     def find(self, index: int | None, length: int):
-        """The latent's tokens in the self-attention of a block, and their map; None where it stays as it is."""
+        """The latent's tokens in the self-attention of a block, and their map; None if it is not to be changed."""
         if index not in self.waiting:
             return None
         self.waiting.remove(index)

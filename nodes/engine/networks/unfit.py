@@ -1,5 +1,5 @@
-"""How a network says that something cannot be done with it."""
+"""The exception that says that a network does not allow something."""
 
 
 class Unfit(Exception):
-    """Why a stage can do nothing in this run, in words that go on from `has no effect: `."""
+    """A stage can do nothing in this run. The message says why, in the words that follow "<node> has no effect: "."""
