@@ -1,0 +1,18 @@
+"""Quantiles of absolute values."""
+
+import numpy as np
+
+import guidance as g
+
+from ..kinds import Formula, Function
+
+FORMULAS = [
+    Formula(
+        "abs_quantile",
+        lambda p, w: g.abs_quantile(p.cond, 0.37),
+        lambda s, w: np.quantile(np.abs(s.cond), 0.37),
+        result="wide",
+    ),
+]
+
+FUNCTIONS = [Function("abs_quantile", lambda p: g.abs_quantile(p.cond, 0.995))]

@@ -1,0 +1,10 @@
+"""Products and lengths over all dimensions of a sample."""
+
+import guidance as g
+
+from ..kinds import Function
+
+FUNCTIONS = [
+    Function("dot", lambda p: g.dot(p.cond, p.uncond)),
+    Function("norm", lambda p: g.norm(p.cond)),
+]
