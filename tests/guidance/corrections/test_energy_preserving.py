@@ -1,11 +1,11 @@
 """Laws of energy-preserving guidance that no single formula shows."""
 
-import guidance_oracle as oracle
 import numpy as np
 import pytest
 import torch
 
 import guidance as g
+from specimens.corrections.energy_preserving import literal, middle_energy, plain_energy
 
 
 def step(shape=(3, 4, 5, 6), w=8.0, seed=0, dtype=torch.float64):
@@ -36,8 +36,8 @@ def test_it_is_the_authors_rule_in_noise_and_in_velocity(kind):
         "flow": (g.v_from_denoised, g.denoised_from_v),
     }[kind]
     n_c, n_g = (there(x, d, sigma, kind=kind) for d in (cond, guided))
-    literal = back(x, n_g * (g.norm(n_c) / g.norm(n_g)), sigma, kind=kind)
-    torch.testing.assert_close(g.energy_preserving(guided, cond, x=x), literal)
+    by_hand = back(x, n_g * (g.norm(n_c) / g.norm(n_g)), sigma, kind=kind)
+    torch.testing.assert_close(g.energy_preserving(guided, cond, x=x), by_hand)
 
 
 def test_a_video_can_keep_the_energy_of_every_frame_and_channel():
@@ -62,9 +62,9 @@ def test_other_latents_have_no_frames():
 def test_a_frame_is_a_latent_of_its_own(robust, dtype):
     cond, guided, x = step(VIDEO, dtype=dtype)
     got = g.energy_preserving(guided, cond, x=x, robust=robust, scope="frame")
-    measure = oracle.middle_energy if robust else oracle.energy
+    measure = middle_energy if robust else plain_energy
     for place in np.ndindex(VIDEO[:3]):
-        expected = oracle.energy_preserving(*(t[place].double().numpy() for t in (guided, cond, x)), measure)
+        expected = literal(*(t[place].double().numpy() for t in (guided, cond, x)), measure)
         error = np.abs(got[place].double().numpy() - expected).max()
         assert error < {torch.float32: 1e-5, torch.float16: 2e-2}[dtype]
     alone = g.energy_preserving(*(t[1:] for t in (guided, cond)), x=x[1:], robust=robust, scope="frame")
@@ -76,7 +76,7 @@ def test_the_percentiles_of_a_long_row_are_exact(shape):
     cond, guided, x = step(shape)
     got = g.energy_preserving(guided, cond, x=x, robust=True, scope="frame")
     for place in [(0,)] if len(shape) == 4 else [(0, 0, 0), (0, 1, 0)]:
-        expected = oracle.energy_preserving(*(t[place].numpy() for t in (guided, cond, x)), oracle.middle_energy)
+        expected = literal(*(t[place].numpy() for t in (guided, cond, x)), middle_energy)
         np.testing.assert_allclose(got[place].numpy(), expected, rtol=1e-9, atol=1e-9)
 
 

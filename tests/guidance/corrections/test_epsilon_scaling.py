@@ -1,10 +1,10 @@
 """Laws of epsilon scaling that no single formula shows."""
 
-import guidance_oracle as oracle
 import pytest
 import torch
 
 import guidance as g
+from specimens import oracle
 
 S = 1.02
 

@@ -2,11 +2,11 @@
 
 import math
 
-import guidance_oracle as oracle
 import pytest
 import torch
 
 import guidance as g
+from specimens.corrections.tangential import amplified
 
 ETA = 1.15
 
@@ -49,7 +49,7 @@ def test_a_step_is_the_papers(step, eta):
     got = step(place, g.tangential_amplify(denoised, x=x, eta=eta))
     for i in range(3):
         before = place[i].numpy()
-        expected = before + oracle.amplified(step(place, denoised)[i].numpy() - before, before, eta)
+        expected = before + amplified(step(place, denoised)[i].numpy() - before, before, eta)
         assert abs(got[i].numpy() - expected).max() < 1e-12 * abs(expected).max()
 
 

@@ -1,10 +1,10 @@
 """Temporal Score Rescaling: what it promises of Gaussians, and its two ends."""
 
-import guidance_oracle as oracle
 import pytest
 import torch
 
 import guidance as g
+from specimens import oracle
 
 MEAN, SPREAD = 0.4, 0.8
 LEVELS = [("ve", s) for s in (0.0, 1e-3, 0.3, 1.0, 80.0)] + [("flow", t) for t in (0.0, 1e-3, 0.5, 0.999, 1.0)]
