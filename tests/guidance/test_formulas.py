@@ -2,7 +2,6 @@
 
 import math
 
-import guidance_oracle as oracle
 import numpy as np
 import pytest
 import torch
@@ -10,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import guidance as g
+from specimens.rules import angle_domain
 
 
 def draw(*shape, seed=0, dtype=torch.float64, device="cpu"):
@@ -242,7 +242,7 @@ def test_adg_norm_law(scale, limit, seed):
 def test_adg_at_tiny_and_at_large_angles(theta, w):
     u = torch.tensor([[[2.0, 0.0, 0.0]]], dtype=torch.float64)
     c = torch.tensor([[[3.0 * math.cos(theta), 3.0 * math.sin(theta), 0.0]]], dtype=torch.float64)
-    expected = oracle.angle_domain(c[0].numpy(), u[0].numpy(), w, math.pi / 3)
+    expected = angle_domain.literal(c[0].numpy(), u[0].numpy(), w, math.pi / 3)
     assert np.allclose(g.angle_domain(c, u, scale=w)[0].numpy(), expected, rtol=0, atol=1e-9 * w)
 
 
@@ -328,7 +328,7 @@ def test_angle_of_a_large_pair():
     a, b = pair(dtype=torch.float32, shape=(2, 16, 64, 64))
     b = a + 1e-3 * b
     for i in range(2):
-        expected = oracle.angle(a[i].double().numpy(), b[i].double().numpy())
+        expected = angle_domain.angle(a[i].double().numpy(), b[i].double().numpy())
         assert g.angle(a, b)[i].item() == pytest.approx(expected, rel=1e-4)
 
 

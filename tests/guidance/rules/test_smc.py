@@ -1,10 +1,10 @@
 """Laws of Sliding Mode Guidance that no single formula shows."""
 
-import guidance_oracle as oracle
 import pytest
 import torch
 
 import guidance as g
+from specimens.rules.smc import literal
 
 W, LAM, K = 3.0, 5.0, 0.2
 
@@ -58,7 +58,7 @@ def test_a_run_is_the_papers_loop(relative):
         got = g.smc(cond, uncond, scale=W, sigma=sigmas, relative=relative, state=state)
         for i in range(3):
             own = (W, sigma, LAM, 0.2, relative, False, kept[i])
-            expected, kept[i] = oracle.smc(cond[i].numpy(), uncond[i].numpy(), *own)
+            expected, kept[i] = literal(cond[i].numpy(), uncond[i].numpy(), *own)
             torch.testing.assert_close(got[i], torch.from_numpy(expected))
 
 
