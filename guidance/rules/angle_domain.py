@@ -96,7 +96,7 @@ def _rotation_coefficients(c: Tensor, u: Tensor, w: float | Tensor, max_angle: f
     along = ratio * cc.sqrt()
     theta = torch.atan2(across, along)
     a = torch.minimum(((w - 1.0) * theta).clamp(max=max_angle), math.pi - theta)
-    turn = torch.where(theta > 0.0, a.sin() / safe(theta.sin()), w - 1.0)
+    turn = torch.where(theta > 0.0, a.sin() / safe(theta.sin()), (w - 1.0) * (max_angle > 0.0))
     uu = across.square() + along.square()
     reach = turn * (cc / safe(uu)).sqrt()
     eps, tiny = torch.finfo(cc.dtype).eps, torch.finfo(cc.dtype).tiny

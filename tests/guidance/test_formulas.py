@@ -246,6 +246,11 @@ def test_adg_at_tiny_and_at_large_angles(theta, w):
     assert np.allclose(g.angle_domain(c, u, scale=w)[0].numpy(), expected, rtol=0, atol=1e-9 * w)
 
 
+def test_no_rotation_at_all_leaves_a_parallel_pair_alone():
+    c = draw(100, 1, 1, dtype=torch.float32)
+    assert torch.equal(g.rotate(c, 0.4 * c, scale=9.5, max_angle=0.0), c)
+
+
 @given(scale=st.floats(1.001, 20.0), limit=st.floats(0.05, 1.5), seed=st.integers(0, 1000))
 def test_rotation_keeps_the_norm_and_adds_the_angle(scale, limit, seed):
     c, u = pair(seed=seed)
