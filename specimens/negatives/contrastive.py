@@ -5,7 +5,8 @@ import numpy as np
 import guidance as g
 
 from .. import oracle
-from ..kinds import Formula, Function, Node, Row, Run, Setting, Stand, Way
+from ..kinds import Formula, Function, Node, Picture, Row, Run, Setting, Stand, Way
+from ..pictures import LOW, away_from_pink
 from ..workflows import azimuth, picture, text
 
 NODE = "AzimuthContrastiveCFG"
@@ -110,4 +111,15 @@ FUNCTIONS = [
 RUNS = [
     Run("Contrastive CFG", Way(Node(NODE, ACTING))),
     Run("Contrastive CFG at strength 0", Way(Node(NODE, {**ACTING, "strength": 0.0})), off=True),
+]
+
+# ---- The pictures
+
+PICTURES = [
+    Picture(
+        "Contrastive CFG",
+        f"cfg {LOW:g}: away from 'pink', tau 0.2, norm: sum",
+        LOW,
+        (away_from_pink(NODE, tau=0.2, norm="sum (paper)"),),
+    ),
 ]

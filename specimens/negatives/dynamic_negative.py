@@ -10,7 +10,8 @@ import guidance as g
 from guidance.negatives.dynamic_negative import Seen
 
 from .. import oracle
-from ..kinds import Formula, Function, Node, Row, Run, Setting, Stand, Way
+from ..kinds import Formula, Function, Node, Picture, Row, Run, Setting, Stand, Way
+from ..pictures import LOW, away_from_pink
 from ..predictions import cond, remembering, wide, zero
 from ..workflows import azimuth, picture, text
 
@@ -150,4 +151,15 @@ FUNCTIONS = [timed(g.dynamic_negative), timed(g.dynamic_negative_terms)]
 RUNS = [
     Run("Dynamic Negative Guidance", Way(Node(NODE, acting(5.0, 0.01)))),
     Run("Dynamic Negative Guidance at weight 0", Way(Node(NODE, acting(0.0, 0.01))), off=True),
+]
+
+# ---- The pictures
+
+PICTURES = [
+    Picture(
+        "Dynamic Negative Guidance",
+        f"cfg {LOW:g}: away from 'pink', weight 5, prior 0.2",
+        LOW,
+        (away_from_pink(NODE, weight=5.0, prior=0.2),),
+    ),
 ]

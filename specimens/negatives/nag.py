@@ -4,7 +4,8 @@ import numpy as np
 
 import guidance as g
 
-from ..kinds import Formula, Function, Node, Row, Run, Setting, Stand, Way
+from ..kinds import Formula, Function, Node, Picture, Row, Run, Setting, Stand, Way
+from ..pictures import LOW, away_from_pink
 from ..predictions import cond, cond_at_any
 from ..workflows import FLUX, azimuth, picture, text
 
@@ -108,4 +109,12 @@ FUNCTIONS = [Function("nag", lambda p: g.nag(p.cond, p.uncond, scale=5.0), limit
 RUNS = [
     Run("NAG, with its attentions", Way(Node(NODE, acting(3.0, preset="SD1.5, SDXL"))), on="model"),
     Run("NAG at scale 1", Way(Node(NODE, acting(1.0, preset="SD1.5, SDXL"))), off=True),
+]
+
+# ---- The pictures
+
+STRONG = {"scale": 11.0, "preset": "SD1.5, SDXL"}
+PICTURES = [
+    Picture("NAG", "cfg 1: away from 'pink', scale 11, no negative pass", 1.0, (away_from_pink(NODE, **STRONG),)),
+    Picture("NAG", f"cfg {LOW:g}: away from 'pink', scale 11", LOW, (away_from_pink(NODE, **STRONG),)),
 ]

@@ -6,7 +6,8 @@ import torch
 import guidance as g
 
 from .. import laws, oracle
-from ..kinds import Formula, Function, Node, Recipe, Row, Run, Setting, Stand, Way
+from ..kinds import Formula, Function, Node, Picture, Recipe, Row, Run, Setting, Stand, Way
+from ..pictures import LOW, away_from_pink
 from ..predictions import first, plain, uncond, update, zeros
 from ..workflows import FLAWS, azimuth, canvas, picture, prompts, sampled_by, saved, schedule, text
 
@@ -285,4 +286,22 @@ RUNS = [
     run("Negative Guidance, partial 1", "partial", 1.0),
     run("Negative Guidance at weight 0", "perpendicular", 0.0, off=True),
     run("Negative Guidance, not", "not", 0.5),
+]
+
+# ---- The pictures
+
+PICTURES = [
+    Picture(
+        "Negative Guidance",
+        f"cfg {LOW:g}: perpendicular to 'pink', weight 0.5",
+        LOW,
+        (away_from_pink(NODE, weight=0.5),),
+        sheet=5,
+    ),
+    Picture(
+        "Negative Guidance",
+        f"cfg {LOW:g}: not 'pink', weight 0.5",
+        LOW,
+        (away_from_pink(NODE, mode="not", weight=0.5),),
+    ),
 ]

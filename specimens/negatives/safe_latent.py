@@ -7,7 +7,8 @@ import numpy as np
 import guidance as g
 
 from .. import oracle
-from ..kinds import Formula, Function, Node, Row, Run, Setting, Stand, Way
+from ..kinds import Formula, Function, Node, Picture, Row, Run, Setting, Stand, Way
+from ..pictures import LOW, away_from_pink
 from ..predictions import plain, remembering, uncond, wide, zero
 from ..workflows import azimuth, picture, text
 
@@ -148,4 +149,15 @@ FUNCTIONS = [
 RUNS = [
     Run("Safe Latent Diffusion, medium", Way(Node(NODE, preset("medium", 1.0)))),
     Run("Safe Latent Diffusion at strength 0", Way(Node(NODE, preset("medium", 0.0))), off=True),
+]
+
+# ---- The pictures
+
+PICTURES = [
+    Picture(
+        "Safe Latent Diffusion",
+        f"cfg {LOW:g}: away from 'pink', strong",
+        LOW,
+        (away_from_pink(NODE, preset="strong"),),
+    ),
 ]
