@@ -19,7 +19,7 @@ LISTS = {
     "FUNCTIONS": "calls of a function that the benchmark times",
     "RUNS": "ways to sample with the node that the benchmark times",
     "WORKFLOWS": "the recipes of example_workflows/",
-    "PICTURES": "lines of the contact sheet and of the help page's picture",
+    "PICTURES": "rows of the contact sheet and of the help page's picture",
     "TABLE": "rows of docs/methods.md",
 }
 

@@ -3,7 +3,8 @@
 import guidance as g
 
 from . import oracle
-from .kinds import Formula, Function, Row, Run, Way
+from .kinds import Formula, Function, Picture, Row, Run, Way
+from .pictures import HIGH, LOW
 from .predictions import at_seven, cond, plain, uncond
 
 FORMULAS = [
@@ -18,6 +19,11 @@ FUNCTIONS = [
 ]
 
 RUNS = [Run("plain CFG", Way())]
+
+PICTURES = [
+    Picture("Plain CFG", f"cfg {LOW:g}", LOW, sheet=1),
+    Picture("Plain CFG", f"cfg {HIGH:g}", HIGH, sheet=2),
+]
 
 TABLE = [
     Row(

@@ -147,6 +147,34 @@ class Recipe:
     ends: tuple[Node, ...]
 
 
+@dataclass(frozen=True)
+class Picture:
+    """A row of cells in the picture of a node's help page, or on the README's contact sheet: what the sampler gets, the
+    nodes that its MODEL goes through first, on which of the lab's models, and the sampler if it is none of the host's.
+
+    sheet: its line on the contact sheet, 1 at the top; 0 for one of the help page alone.
+    """
+
+    label: str
+    note: str
+    scale: float
+    chain: tuple[Node, ...] = ()
+    models: tuple[str, ...] = ("ve", "flow")
+    sampler: Node | None = None
+    sheet: int = 0
+
+    @property
+    def name(self) -> str:
+        """What stands above its cells in a help page."""
+        return f"{self.label}, {self.note}"
+
+    @property
+    def shows(self) -> str:
+        """The id of the node that it is about; empty where there is none, as in plain CFG."""
+        about = self.sampler or (self.chain[-1] if self.chain else None)
+        return about.kind if about else ""
+
+
 # ---- TABLE, for docs/methods.md
 
 

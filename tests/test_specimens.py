@@ -16,6 +16,7 @@ KINDS = {
     "FUNCTIONS": kinds.Function,
     "RUNS": kinds.Run,
     "WORKFLOWS": kinds.Recipe,
+    "PICTURES": kinds.Picture,
     "TABLE": kinds.Row,
 }
 every_specimen = pytest.mark.parametrize("specimen", specimens(), ids=lambda module: module.__name__.partition(".")[2])
@@ -34,6 +35,13 @@ def test_what_it_holds_is_looked_for(specimen):
 def test_every_name_is_taken_once(what):
     names = Counter(entry.name for entry in found(what))
     assert [name for name, times in names.items() if times > 1] == []
+
+
+@every_specimen
+def test_its_pictures_show_its_node(specimen):
+    """Or no guidance node at all, to compare it with."""
+    shown = {picture.shows for picture in getattr(specimen, "PICTURES", ())}
+    assert shown <= {getattr(specimen, "NODE", ""), ""}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(HERE).as_posix())

@@ -13,9 +13,11 @@ from pathlib import Path
 import aiohttp
 from PIL import Image
 
+from specimens.kinds import Picture
+
 from .drawing import Cells
 from .help_picture import draw_help_picture, rows_of
-from .rows import MORE, ROWS, Row
+from .rows import MORE, ROWS
 from .server import sample
 from .sheet import draw_sheet
 from .workflow import Trouble
@@ -50,7 +52,7 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def save_help_pictures(cells: Cells, rows: tuple[Row, ...]) -> None:
+def save_help_pictures(cells: Cells, rows: tuple[Picture, ...]) -> None:
     PICTURES.mkdir(parents=True, exist_ok=True)
     for node in sorted({row.shows for row in rows} - {""}):
         jpeg = small_jpeg(draw_help_picture(cells, rows_of(node, rows)))

@@ -7,8 +7,10 @@ from itertools import groupby
 
 from PIL import Image, ImageDraw
 
+from specimens.kinds import Picture
+
 from .drawing import FAINT, INK, PAPER, Cells, font, wrapped
-from .rows import MODELS, PER_PROMPT, PROMPTS, SHORT_MODELS, SHORT_PROMPTS, Row, models_of
+from .rows import MODELS, PER_PROMPT, PROMPTS, SHORT_MODELS, SHORT_PROMPTS, models_of
 
 WIDTH = 2 * 272
 TEXT, LINE = 24, 28  # 12 pixels high in the panel, the least that is read with ease
@@ -17,14 +19,14 @@ COLUMNS, CELL, GAP, MARGIN, BELOW = 4, 128, 4, 8, 12  # a cell is four times as 
 Column = tuple[str, int, int]  # the model, the number of the prompt, and which picture of that prompt
 
 
-def rows_of(node: str, rows: tuple[Row, ...]) -> dict[int, Row]:
+def rows_of(node: str, rows: tuple[Picture, ...]) -> dict[int, Picture]:
     """The rows in the picture of a node, by their places: plain CFG on the node's models, then the node."""
     models = set(models_of([row for row in rows if row.shows == node]))
     shown = {place: row for place, row in enumerate(rows) if row.shows in ("", node) and models & set(row.models)}
     return dict(sorted(shown.items(), key=lambda item: item[1].shows != ""))
 
 
-def draw_help_picture(cells: Cells, rows: dict[int, Row]) -> Image.Image:
+def draw_help_picture(cells: Cells, rows: dict[int, Picture]) -> Image.Image:
     """The rows by their places in `cells`, in this order."""
     columns = columns_of([model for model in MODELS if all(model in row.models for row in rows.values())])
     parts = [draw_header(columns)]
@@ -38,9 +40,9 @@ def draw_help_picture(cells: Cells, rows: dict[int, Row]) -> Image.Image:
     return picture
 
 
-def draw_row(row: Row, samples: list[Image.Image]) -> Image.Image:
+def draw_row(row: Picture, samples: list[Image.Image]) -> Image.Image:
     """The caption, and below it a cell for each sample."""
-    caption = wrapped(f"{row.label}, {row.note}", TEXT, WIDTH - 2 * MARGIN)
+    caption = wrapped(row.name, TEXT, WIDTH - 2 * MARGIN)
     top = LINE * len(caption) + GAP
     part = Image.new("RGB", (WIDTH, top + CELL + BELOW), PAPER)
     pen = ImageDraw.Draw(part)

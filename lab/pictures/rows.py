@@ -1,7 +1,13 @@
-"""The rows of the contact sheet and of the help pages' pictures: what is sampled, and what is written above it."""
+"""The rows of the contact sheet and of the help pages' pictures, from the specimens; what is sampled for them, and how
+that is called.
+"""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import replace
+
+from specimens import found
+from specimens.kinds import Node, Picture
+from specimens.pictures import HIGH, LOW, text
 
 MODELS = {
     "ve": "EDM model (sigma 40 to 0.01)",
@@ -20,38 +26,13 @@ SHORT_MODELS = {
 }
 SHORT_PROMPTS = ("red circle", "yellow cross")
 SEED, STEPS, PER_PROMPT = 2026, 20, 2
-LOW, HIGH = 3.0, 16.0
 
 
-@dataclass(frozen=True)
-class Node:
-    """A node of the workflow and its inputs: plain values, or other nodes, of which output 0 is meant."""
-
-    kind: str
-    inputs: dict = field(default_factory=dict)
+# ---- What has no specimen yet
 
 
-@dataclass(frozen=True)
-class Row:
-    """A line of the sheet: what the sampler gets, the nodes that its MODEL goes through first, on which models, and the
-    sampler if it is none of the host's."""
-
-    label: str
-    note: str
-    scale: float = HIGH
-    chain: tuple[Node, ...] = ()
-    models: tuple[str, ...] = ("ve", "flow")
-    sampler: Node | None = None
-
-    @property
-    def shows(self) -> str:
-        """The id of the node that this row is about; empty for plain CFG."""
-        about = self.sampler or (self.chain[-1] if self.chain else None)
-        return about.kind if about else ""
-
-
-def text(words: str) -> Node:
-    return Node("CLIPTextEncode", {"text": words})
+def Row(label, note, scale=HIGH, chain=(), models=("ve", "flow"), sampler=None) -> Picture:
+    return Picture(label, note, scale, chain, models, sampler)
 
 
 def schedule(shape: str, **values) -> Node:
@@ -83,7 +64,7 @@ def skipped(preset: str, **values) -> Node:
 
 
 NAG = {"scale": 11.0, "preset": "SD1.5, SDXL"}
-ROWS = (
+OLD_ROWS = (
     Row("Plain CFG", f"cfg {LOW:g}", LOW),
     Row("Plain CFG", f"cfg {HIGH:g}"),
     Row(
@@ -125,7 +106,7 @@ CFGPP_2M = Node("AzimuthCFGPPSampler", {"method": "DPM++ 2M"})
 CFGPP_2S = dynamic("AzimuthCFGPPSampler", "method", "DPM++ 2S ancestral", eta=1.0, s_noise=1.0)
 
 # For the help pages alone, so that the demo stays short.
-MORE = (
+OLD_MORE = (
     Row("CFG++ Sampler", "DPM++ 2M, lambda 0.6", 0.6, sampler=CFGPP_2M),
     Row("CFG++ Sampler", "DPM++ 2S ancestral, lambda 0.6", 0.6, sampler=CFGPP_2S),
     Row(
@@ -294,7 +275,7 @@ MORE = (
 )
 
 
-def distilled(note: str, *chain: Node) -> Row:
+def distilled(note: str, *chain: Node) -> Picture:
     """A row on the distilled model, which has no negative pass."""
     label = "Distilled Guidance" if chain else "No guidance node"
     return Row(label, note, 1.0, chain, ("flow_distilled",))
@@ -317,10 +298,19 @@ DISTILLED = (
         Node("AzimuthDistilledGuidance", {"mode": "two passes", "guidance": HIGH}),
     ),
 )
-MORE += DISTILLED
+OLD_MORE += DISTILLED
+OLD = (*(replace(row, sheet=line) for line, row in enumerate(OLD_ROWS, 1)), *OLD_MORE)
 
 
-def models_of(rows: Iterable[Row]) -> list[str]:
+# ---- The rows
+
+FOUND = found("PICTURES")
+EVERY = (*FOUND, *(row for row in OLD if row.name not in {new.name for new in FOUND}))
+ROWS = tuple(sorted((row for row in EVERY if row.sheet), key=lambda row: row.sheet))
+MORE = tuple(row for row in EVERY if not row.sheet)  # for the help pages alone, so that the demo stays short
+
+
+def models_of(rows: Iterable[Picture]) -> list[str]:
     """The models that any of these rows is about."""
     rows = tuple(rows)
     return [model for model in MODELS if any(model in row.models for row in rows)]

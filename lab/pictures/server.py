@@ -8,7 +8,9 @@ import aiohttp
 from PIL import Image
 from tqdm import tqdm
 
-from .rows import STEPS, Row, models_of
+from specimens.kinds import Picture
+
+from .rows import STEPS, models_of
 from .workflow import Trouble, Workflow, defaults_of
 
 
@@ -87,7 +89,7 @@ def refusal(answer: dict) -> str:
     return "; ".join(found) or answer.get("error", {}).get("message", "it gave no reason")
 
 
-async def sample(url: str, rows: tuple[Row, ...]) -> dict[str, dict[tuple[int, int], list[Image.Image]]]:
+async def sample(url: str, rows: tuple[Picture, ...]) -> dict[str, dict[tuple[int, int], list[Image.Image]]]:
     """Per model and cell (row, prompt) its pictures."""
     async with aiohttp.ClientSession() as session:
         server = Server(url, session)

@@ -2,8 +2,11 @@
 
 from PIL import Image, ImageDraw
 
+from specimens.kinds import Picture
+from specimens.pictures import HIGH
+
 from .drawing import ACCENT, FAINT, INK, PAPER, Cells, font, wrapped
-from .rows import HIGH, MODELS, PER_PROMPT, PROMPTS, STEPS, Row, models_of
+from .rows import MODELS, PER_PROMPT, PROMPTS, STEPS, models_of
 
 TITLE = f"Azimuth: same prompts, same seeds, {STEPS} Euler steps, cfg {HIGH:g} unless noted"
 # GitHub shows the sheet some 840 pixels wide, about three quarters of this.
@@ -12,7 +15,7 @@ CELL, GAP, LABEL, BLOCK_GAP, MARGIN, HEADER = 96, 4, 240, 24, 16, 148
 BLOCK = len(PROMPTS) * PER_PROMPT * (CELL + GAP) + BLOCK_GAP
 
 
-def draw_sheet(cells: Cells, rows: tuple[Row, ...]) -> Image.Image:
+def draw_sheet(cells: Cells, rows: tuple[Picture, ...]) -> Image.Image:
     """The rows by their places in `cells`."""
     models = models_of(rows)
     width = 2 * MARGIN + LABEL + len(models) * BLOCK - BLOCK_GAP - GAP
@@ -30,7 +33,7 @@ def draw_sheet(cells: Cells, rows: tuple[Row, ...]) -> Image.Image:
     return sheet
 
 
-def draw_label(pen: ImageDraw.ImageDraw, row: Row, top: int) -> None:
+def draw_label(pen: ImageDraw.ImageDraw, row: Picture, top: int) -> None:
     colour = ACCENT if not row.shows and row.scale == HIGH else INK
     pen.text((MARGIN, top + 8), row.label, fill=colour, font=font(MIDDLE))
     note = "\n".join(wrapped(row.note, SMALL, LABEL - MARGIN))

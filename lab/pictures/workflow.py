@@ -2,7 +2,10 @@
 
 from collections.abc import Iterator
 
-from .rows import PER_PROMPT, PROMPTS, SEED, STEPS, Node, Row, text
+from specimens.kinds import Node, Picture
+from specimens.pictures import text
+
+from .rows import PER_PROMPT, PROMPTS, SEED, STEPS
 
 
 class Trouble(Exception):
@@ -12,7 +15,7 @@ class Trouble(Exception):
 class Workflow:
     """A prompt in the host's API format, and which of its nodes sample and save which cell of the sheet."""
 
-    def __init__(self, model: str, rows: tuple[Row, ...], defaults: dict[str, dict]):
+    def __init__(self, model: str, rows: tuple[Picture, ...], defaults: dict[str, dict]):
         self.model, self.rows, self.defaults = model, rows, defaults
         self.nodes: dict[str, dict] = {}
         self.made: dict[int, list] = {}

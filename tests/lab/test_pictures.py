@@ -120,6 +120,11 @@ def test_text_is_legible_in_the_panel(drawn):
             assert line[:, [0, -1]].min() > 250, f"{node}: text runs over the edge"
 
 
+def test_the_lines_of_the_contact_sheet_are_numbered_from_the_top(lab):
+    rows = lab("pictures.rows").ROWS
+    assert rows and [row.sheet for row in rows] == list(range(1, len(rows) + 1))
+
+
 def test_plain_cfg_comes_first(drawn):
     for node, (_, rows) in drawn.items():
         shows = [row.shows for row in rows]

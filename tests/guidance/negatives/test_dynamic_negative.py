@@ -2,12 +2,13 @@
 
 import itertools
 
-import guidance_oracle as oracle
 import numpy as np
 import pytest
 import torch
 
 import guidance as g
+from specimens import oracle
+from specimens.negatives.dynamic_negative import literal, literal_posterior
 
 KNOBS = {"prior": 0.05, "tau": 0.2, "delta": 2e-4, "p_min": 1e-6, "p_max": 0.8}
 SHAPE = (4, 3, 5)
@@ -60,7 +61,7 @@ def test_a_run_is_the_literal_simulation(kind, towards):
         b, n = world.pair(x, sigma)
         if last and oracle.signal_noise(sigmas[step - 1], kind)[0] > 0:
             samples = zip(p, x, *last, strict=True)
-            p = [oracle.dynamic_posterior(*one, sigmas[step - 1], sigma, kind, **knobs) for one in samples]
+            p = [literal_posterior(*one, sigmas[step - 1], sigma, kind, **knobs) for one in samples]
         state.begin(step)
         ours = g.dynamic_negative(
             *map(torch.from_numpy, (b, n)),
@@ -71,8 +72,8 @@ def test_a_run_is_the_literal_simulation(kind, towards):
             state=state,
             **KNOBS,
         )
-        literal = [oracle.dynamic_negative(*one, scale, chance) for *one, chance in zip(b, n, p, strict=True)]
-        np.testing.assert_allclose(ours.numpy(), np.stack(literal), rtol=1e-9, atol=1e-9)
+        expected = [literal(*one, scale, chance) for *one, chance in zip(b, n, p, strict=True)]
+        np.testing.assert_allclose(ours.numpy(), np.stack(expected), rtol=1e-9, atol=1e-9)
         assert posterior_of(state) == pytest.approx(p, rel=1e-9)
         seen.append(p)
         last = x, n, b

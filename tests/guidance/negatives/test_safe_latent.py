@@ -1,11 +1,11 @@
 """Laws of Safe Latent Diffusion that no single formula shows, and whole runs against the literal rule in eps."""
 
-import guidance_oracle as oracle
 import numpy as np
 import pytest
 import torch
 
 import guidance as g
+from specimens.negatives.safe_latent import literal
 
 MEDIUM = {"concept_scale": 1000.0, "threshold": 0.01, "momentum_scale": 0.3, "momentum_beta": 0.4}
 BARE = {"momentum_scale": 0.0, "momentum_beta": 0.0}
@@ -26,12 +26,12 @@ def test_a_run_with_a_warm_up_is_the_literal_rule_in_eps(kind, sigmas, knobs):
         given = {"scale": 6.0, "sigma": sigma, "kind": kind, "warm": step >= 2, **knobs}
         ours = g.safe_latent(c, u, s, state=state, **given)
         terms = g.safe_latent_terms(c, u, s, state=terms_state, **given)
-        literal = []
+        expected = []
         for i in range(2):
             sample = (t[i].numpy() for t in (c, u, s))
-            d, nu[i] = oracle.safe_latent(*sample, 6.0, sigma, kind, *knobs.values(), step >= 2, nu[i])
-            literal.append(d)
-        np.testing.assert_allclose(ours.numpy(), np.stack(literal), rtol=1e-10, atol=1e-10)
+            d, nu[i] = literal(*sample, 6.0, sigma, kind, *knobs.values(), step >= 2, nu[i])
+            expected.append(d)
+        np.testing.assert_allclose(ours.numpy(), np.stack(expected), rtol=1e-10, atol=1e-10)
         torch.testing.assert_close(g.cfg(c, u, scale=6.0) + terms, ours)
         warmed.append(terms.abs().max().item() > 0.0)
     assert warmed == [False, False, True, True]
