@@ -4,7 +4,8 @@ import numpy as np
 
 import guidance as g
 
-from ..kinds import Formula, Function, Node, Row, Run, Setting, Way
+from ..kinds import Formula, Function, Node, Picture, Row, Run, Setting, Way
+from ..pictures import LOW
 from ..predictions import cond_at_any
 from ..workflows import azimuth, picture
 
@@ -86,4 +87,11 @@ FUNCTIONS = [Function("cads", lambda p: g.cads(p.cond, p.x, gamma=0.5, scale=0.2
 RUNS = [
     Run("CADS", Way(Node(NODE, annealed(0.25)))),
     Run("CADS at scale 0", Way(Node(NODE, annealed(0.0))), off=True),
+]
+
+# ---- The pictures
+
+PICTURES = [
+    Picture("CADS", f"cfg {LOW:g}: noise 0.25", LOW, (Node(NODE, {"scale": 0.25}),)),
+    Picture("CADS", f"cfg {LOW:g}: noise 0.25 until time 0.3", LOW, (Node(NODE, {"tau1": 0.3}),)),
 ]

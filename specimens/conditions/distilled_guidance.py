@@ -4,9 +4,10 @@ import numpy as np
 
 import guidance as g
 
-from ..kinds import Formula, Function, Node, Row, Run, Setting, Way
+from ..kinds import Formula, Function, Node, Picture, Row, Run, Setting, Way
+from ..pictures import HIGH, option
 from ..predictions import uncond
-from ..workflows import FLUX, azimuth, picture
+from ..workflows import FLUX, azimuth, picture, schedule
 
 NODE = "AzimuthDistilledGuidance"
 LINE = "the guidance embedding by step, or two passes"
@@ -116,4 +117,25 @@ FUNCTIONS = [
 RUNS = [
     Run("Distilled Guidance, schedule", Way(Node(NODE, guided("schedule", FALLING))), on="distilled"),
     Run("Distilled Guidance, two passes", Way(Node(NODE, guided("two passes", 7.0)), cfg=1.0), on="distilled"),
+]
+
+# ---- The pictures
+
+
+def distilled(note, *chain, label="Distilled Guidance"):
+    """On the distilled model, which has no negative pass."""
+    return Picture(label, note, 1.0, chain, ("flow_distilled",))
+
+
+TWO_PASSES = {"mode": "two passes", "guidance": HIGH}
+PROJECTED = Node("AzimuthAPG", option("preset", "custom", eta=0.0, norm_threshold=0.0, momentum=0.0))
+PICTURES = [
+    distilled("cfg 1: the embedding at 3.5", label="No guidance node"),
+    distilled("cfg 1: the embedding at 8", Node(NODE, {"guidance": 8.0})),
+    distilled(
+        "cfg 1: the embedding from 1 to 6",
+        Node(NODE, {"guidance": schedule("linear", first=1.0, last=6.0)}),
+    ),
+    distilled(f"two passes, guidance {HIGH:g}", Node(NODE, TWO_PASSES)),
+    distilled(f"two passes, guidance {HIGH:g}, with APG", PROJECTED, Node(NODE, TWO_PASSES)),
 ]

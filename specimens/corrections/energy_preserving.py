@@ -7,7 +7,8 @@ import numpy as np
 import guidance as g
 
 from .. import laws
-from ..kinds import Formula, Function, Node, Row, Run, Setting, Way
+from ..kinds import Formula, Function, Node, Picture, Row, Run, Setting, Way
+from ..pictures import HIGH
 from ..predictions import cond, cond_at_any, uncond
 from ..workflows import azimuth, picture
 
@@ -111,4 +112,11 @@ RUNS = [
     Run("EP-CFG", way("plain", 1.0)),
     Run("EP-CFG, robust", way("robust", 1.0)),
     Run("EP-CFG at strength 0", way("plain", 0.0), off=True),
+]
+
+# ---- The pictures
+
+PICTURES = [
+    Picture("EP-CFG", f"cfg {HIGH:g}: plain", HIGH, (Node(NODE),)),
+    Picture("EP-CFG", f"cfg {HIGH:g}: robust", HIGH, (Node(NODE, {"mode": "robust"}),)),
 ]

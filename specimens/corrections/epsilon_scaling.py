@@ -3,7 +3,8 @@
 import guidance as g
 
 from .. import oracle
-from ..kinds import Formula, Function, Node, Row, Run, Setting, Way
+from ..kinds import Formula, Function, Node, Picture, Row, Run, Setting, Way
+from ..pictures import LOW
 from ..predictions import cond
 from ..workflows import azimuth, picture
 
@@ -70,3 +71,7 @@ RUNS = [
     ),
     Run("Epsilon Scaling at 1", Way(Node(NODE, {"scale": 1.0})), off=True),
 ]
+
+# ---- The pictures
+
+PICTURES = [Picture("Epsilon Scaling", f"cfg {LOW:g}: scale 1.02", LOW, (Node(NODE, {"scale": 1.02}),))]

@@ -4,7 +4,8 @@ import numpy as np
 
 import guidance as g
 
-from ..kinds import Formula, Function, Node, Row, Run, Setting, Way
+from ..kinds import Formula, Function, Node, Picture, Row, Run, Setting, Way
+from ..pictures import LOW
 from ..predictions import cond, cond_at_any, remembering
 from ..workflows import azimuth, picture
 
@@ -135,3 +136,7 @@ RUNS = [
     Run("HiGS", Way(Node(NODE, inputs(1.75, eta=1.0)))),
     Run("HiGS at weight 0", Way(Node(NODE, inputs(0.0, eta=1.0))), off=True),
 ]
+
+# ---- The pictures
+
+PICTURES = [Picture("History Guidance", f"cfg {scale:g}: weight 1.75", scale, (Node(NODE),)) for scale in (LOW, 1.0)]

@@ -2,7 +2,8 @@
 
 import guidance as g
 
-from ..kinds import Formula, Function, Node, Row, Run, Setting, Way
+from ..kinds import Formula, Function, Node, Picture, Row, Run, Setting, Way
+from ..pictures import LOW
 from ..predictions import cond, cond_at_any, remembering, wide
 from ..workflows import SD3, azimuth, picture
 
@@ -92,4 +93,11 @@ FUNCTIONS = [
 RUNS = [
     Run("Momentum Guidance", Way(Node(NODE, inputs(0.5)))),
     Run("Momentum Guidance at alpha 0", Way(Node(NODE, inputs(0.0))), off=True),
+]
+
+# ---- The pictures
+
+PICTURES = [
+    Picture("Momentum Guidance", f"cfg {LOW:g}: alpha 0.5", LOW, (Node(NODE),)),
+    Picture("Momentum Guidance", "cfg 1: alpha 1", 1.0, (Node(NODE, {"alpha": 1.0}),)),
 ]

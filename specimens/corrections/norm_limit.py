@@ -5,7 +5,8 @@ import numpy as np
 import guidance as g
 
 from .. import laws
-from ..kinds import Formula, Function, Node, Row, Run, Setting, Way
+from ..kinds import Formula, Function, Node, Picture, Row, Run, Setting, Way
+from ..pictures import HIGH
 from ..predictions import at_seven, cond, cond_at_any, first
 from ..workflows import azimuth, picture
 
@@ -111,4 +112,11 @@ RUNS = [
     ),
     Run("Norm Limit, pixel", way("pixel"), Way(Node("comfy_extras.nodes_cfg.CFGNorm", {"strength": 1.0}))),
     Run("Norm Limit at strength 0", way("sample", strength=0.0), off=True),
+]
+
+# ---- The pictures
+
+PICTURES = [
+    Picture("Norm Limit", f"cfg {HIGH:g}: per {scope}", HIGH, (Node(NODE, {"scope": scope}),))
+    for scope in ("sample", "pixel")
 ]

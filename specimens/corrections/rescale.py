@@ -5,7 +5,8 @@ import numpy as np
 import guidance as g
 
 from .. import oracle
-from ..kinds import Formula, Function, Node, Row, Run, Setting, Way
+from ..kinds import Formula, Function, Node, Picture, Row, Run, Setting, Way
+from ..pictures import HIGH
 from ..predictions import at_seven, uncond
 from ..workflows import azimuth, picture
 
@@ -126,3 +127,9 @@ def way(phi):
 
 
 RUNS = [Run("Rescale CFG", way(0.7)), Run("Rescale CFG at phi 0", way(0.0), off=True)]
+
+# ---- The pictures
+
+PICTURES = [
+    Picture("Rescale CFG", f"cfg {HIGH:g}: phi {phi:g}", HIGH, (Node(NODE, {"phi": phi}),)) for phi in (0.7, 1.0)
+]

@@ -5,7 +5,8 @@ import numpy as np
 import guidance as g
 
 from .. import laws
-from ..kinds import Formula, Function, Node, Row, Run, Setting, Way
+from ..kinds import Formula, Function, Node, Picture, Row, Run, Setting, Way
+from ..pictures import LOW
 from ..predictions import cond, cond_at_any, first
 from ..workflows import azimuth, picture
 
@@ -89,4 +90,11 @@ RUNS = [
     Run("TAG", Way(Node(NODE, inputs(1.15)))),
     Run("TAG in a window", Way(Node(NODE, inputs(1.15, 0.2, 0.8)))),
     Run("TAG at eta 1", Way(Node(NODE, inputs(1.0))), off=True),
+]
+
+# ---- The pictures
+
+PICTURES = [
+    Picture("TAG", f"cfg {LOW:g}: eta 1.15", LOW, (Node(NODE, {"eta": 1.15}),)),
+    Picture("TAG", "cfg 1: eta 1.3", 1.0, (Node(NODE, {"eta": 1.3}),)),
 ]

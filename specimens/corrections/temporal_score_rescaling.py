@@ -3,7 +3,8 @@
 import guidance as g
 
 from .. import oracle
-from ..kinds import Formula, Function, Node, Row, Run, Setting, Way
+from ..kinds import Formula, Function, Node, Picture, Row, Run, Setting, Way
+from ..pictures import LOW
 from ..predictions import cond, cond_at_any
 from ..workflows import azimuth, picture
 
@@ -100,3 +101,7 @@ RUNS = [
     ),
     Run("TSR at k 1", Way(Node(NODE, {"k": 1.0, "data_sigma": 1.0})), off=True),
 ]
+
+# ---- The pictures
+
+PICTURES = [Picture("TSR", f"cfg {LOW:g}: k {k:g}", LOW, (Node(NODE, {"k": k}),)) for k in (0.9, 2.0)]

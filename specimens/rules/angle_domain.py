@@ -7,7 +7,8 @@ import numpy as np
 import guidance as g
 
 from .. import laws, oracle
-from ..kinds import Formula, Function, Node, Row, Run, Setting, Way
+from ..kinds import Formula, Function, Node, Picture, Row, Run, Setting, Way
+from ..pictures import HIGH
 from ..predictions import at_seven, cond, cond_at_any, uncond
 from ..workflows import azimuth, picture
 
@@ -135,4 +136,23 @@ RUNS = [
     run("ADG", "paper"),
     run("ADG, exact rotation", "exact rotation"),
     run("ADG at strength 0", "paper", strength=0.0, off=True),
+]
+
+# ---- The pictures
+
+PICTURES = [
+    Picture(
+        "Angle Domain Guidance",
+        f"cfg {HIGH:g}: paper's, at most 20 degrees",
+        HIGH,
+        (Node(NODE, {"mode": "paper", "max_angle": 20.0}),),
+        sheet=8,
+    ),
+    Picture(
+        "Angle Domain Guidance",
+        f"cfg {HIGH:g}: exact rotation, at most 20 degrees",
+        HIGH,
+        (Node(NODE, {"mode": "exact rotation", "max_angle": 20.0}),),
+        sheet=9,
+    ),
 ]

@@ -5,7 +5,8 @@ import numpy as np
 import guidance as g
 
 from .. import laws
-from ..kinds import Formula, Function, Node, Row, Run, Setting, Way
+from ..kinds import Formula, Function, Node, Picture, Row, Run, Setting, Way
+from ..pictures import HIGH, option
 from ..predictions import at_seven, cond, cond_at_any, plain, remembering, wide
 from ..workflows import azimuth, picture
 
@@ -106,3 +107,13 @@ def run(name, momentum):
 
 
 RUNS = [run("APG", 0.0), run("APG with momentum", -0.5)]
+
+# ---- The pictures
+
+
+def shown(note, norm_threshold, momentum):
+    chosen = option("preset", "custom", eta=0.0, norm_threshold=norm_threshold, momentum=momentum)
+    return Picture("APG", f"cfg {HIGH:g}: {note}", HIGH, (Node(NODE, chosen),))
+
+
+PICTURES = [shown("threshold 5, momentum -0.5", 5.0, -0.5), shown("no threshold, no momentum", 0.0, 0.0)]

@@ -5,7 +5,8 @@ import numpy as np
 import guidance as g
 
 from .. import oracle
-from ..kinds import Formula, Function, Node, Row, Run, Setting, Way
+from ..kinds import Formula, Function, Node, Picture, Row, Run, Setting, Way
+from ..pictures import HIGH, option
 from ..predictions import at_seven, plain, uncond
 from ..workflows import azimuth, picture
 
@@ -104,3 +105,14 @@ def run(name, a, b):
 
 
 RUNS = [run("Beta-CFG", 2.0, 3.0), run("Beta-CFG without a density", 1.0, 1.0)]
+
+# ---- The pictures
+
+PICTURES = [
+    Picture(
+        "Beta-CFG",
+        f"cfg {HIGH:g}: normalised, reference 0.02, gamma 1",
+        HIGH,
+        (Node(NODE, {**option("form", "normalised (ours)", reference=0.02), "gamma": 1.0}),),
+    ),
+]

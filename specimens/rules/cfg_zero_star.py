@@ -5,7 +5,8 @@ import numpy as np
 import guidance as g
 
 from .. import laws
-from ..kinds import Formula, Function, Node, Row, Run, Setting, Way
+from ..kinds import Formula, Function, Node, Picture, Row, Run, Setting, Way
+from ..pictures import HIGH, LOW
 from ..predictions import cond, cond_at_any
 from ..workflows import SD3, azimuth, picture
 
@@ -89,3 +90,10 @@ def run(name, strength, off=False):
 
 
 RUNS = [run("CFG-Zero*", 1.0), run("CFG-Zero* at strength 0", 0.0, off=True)]
+
+# ---- The pictures
+
+PICTURES = [
+    Picture("CFG-Zero*", f"cfg {LOW:g}: one step of zero-init", LOW, (Node(NODE, {"zero_init_steps": 1}),)),
+    Picture("CFG-Zero*", f"cfg {HIGH:g}: no zero-init", HIGH, (Node(NODE, {"zero_init_steps": 0}),)),
+]

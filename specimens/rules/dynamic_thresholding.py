@@ -8,7 +8,8 @@ import torch
 import guidance as g
 
 from .. import oracle
-from ..kinds import Formula, Function, Node, Row, Run, Setting, Way
+from ..kinds import Formula, Function, Node, Picture, Row, Run, Setting, Way
+from ..pictures import HIGH, LOW
 from ..predictions import plain
 from ..workflows import azimuth, picture
 
@@ -197,4 +198,16 @@ RUNS = [
     run("Dynamic Thresholding, mimic", "mimic", 4.0),
     run("Dynamic Thresholding, imagen", "imagen", 4.0),
     run("Dynamic Thresholding at mimic = cfg", "mimic", 7.0, off=True),
+]
+
+# ---- The pictures
+
+PICTURES = [
+    Picture(
+        "Dynamic Thresholding",
+        f"cfg {HIGH:g} with the contrast of cfg {LOW:g}",
+        HIGH,
+        (Node(NODE, {"mode": "mimic", "mimic_scale": LOW}),),
+        sheet=6,
+    ),
 ]

@@ -5,7 +5,8 @@ import numpy as np
 import guidance as g
 
 from .. import oracle
-from ..kinds import Formula, Function, Node, Row, Run, Setting, Way
+from ..kinds import Formula, Function, Node, Picture, Row, Run, Setting, Way
+from ..pictures import HIGH, LOW, option
 from ..predictions import at_seven, plain, uncond
 from ..workflows import azimuth, picture
 
@@ -186,4 +187,21 @@ RUNS = [
     Run("FDG", through("FDG", low=0.5, high=1.0)),
     Run("FreSca", through("FreSca", low=1.0, high=1.25, cutoff=0.3), host=Way(HOSTS_FRESCA)),
     Run("FDG with gains of 1", through("FDG", low=1.0, high=1.0), off=True),
+]
+
+# ---- The pictures
+
+PICTURES = [
+    Picture(
+        "FDG",
+        f"cfg {HIGH:g} for detail, {HIGH / 4:g} for the coarse part",
+        HIGH,
+        (Node(NODE, option("mode", "FDG", low=0.25, high=1.0)),),
+    ),
+    Picture(
+        "FreSca",
+        f"cfg {LOW:g}: high 2, cutoff 0.3",
+        LOW,
+        (Node(NODE, option("mode", "FreSca", low=1.0, high=2.0, cutoff=0.3)),),
+    ),
 ]

@@ -5,7 +5,8 @@ import numpy as np
 import guidance as g
 
 from .. import laws
-from ..kinds import Formula, Function, Node, Row, Run, Setting, Way
+from ..kinds import Formula, Function, Node, Picture, Row, Run, Setting, Way
+from ..pictures import HIGH
 from ..predictions import at_seven, cond, plain, uncond
 from ..workflows import azimuth, picture
 
@@ -86,3 +87,10 @@ def run(name, floor, off=False):
 
 
 RUNS = [run("PMC-CFG", 0.0), run("PMC-CFG with floor 1", 1.0, off=True)]
+
+# ---- The pictures
+
+PICTURES = [
+    Picture("PMC-CFG", f"cfg {HIGH:g}: gamma 1.05", HIGH, (Node(NODE, {"gamma": 1.05}),)),
+    Picture("PMC-CFG", f"cfg {HIGH:g}: gamma 1.15, floor 0.1", HIGH, (Node(NODE, {"gamma": 1.15, "floor": 0.1}),)),
+]

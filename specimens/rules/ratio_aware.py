@@ -5,7 +5,8 @@ import numpy as np
 import guidance as g
 
 from .. import oracle
-from ..kinds import Formula, Function, Node, Row, Run, Setting, Way
+from ..kinds import Formula, Function, Node, Picture, Row, Run, Setting, Way
+from ..pictures import HIGH
 from ..predictions import wide
 from ..workflows import SD3, azimuth, picture
 
@@ -86,3 +87,20 @@ FUNCTIONS = [
 
 RAAG = Node(NODE, {"preset": {"preset": "RAAG"}, "weight": "w_max", "strength": 1.0})
 RUNS = [Run("Ratio-Aware Guidance", Way(RAAG))]
+
+# ---- The pictures
+
+PICTURES = [
+    Picture(
+        "Ratio-Aware Guidance",
+        "preset RAAG: w_max 18, alpha 12",
+        HIGH,
+        (Node(NODE, {"preset": "RAAG"}),),
+    ),
+    Picture(
+        "Ratio-Aware Guidance",
+        f"cfg {HIGH:g}: MAMBO-G's alpha 8",
+        HIGH,
+        (Node(NODE, {"preset": "MAMBO-G", "weight": "sampler cfg"}),),
+    ),
+]

@@ -5,7 +5,8 @@ import numpy as np
 import guidance as g
 
 from .. import oracle
-from ..kinds import Formula, Function, Node, Row, Run, Setting, Way
+from ..kinds import Formula, Function, Node, Picture, Row, Run, Setting, Way
+from ..pictures import HIGH, LOW
 from ..predictions import cond, plain, uncond
 from ..workflows import azimuth, picture
 
@@ -121,4 +122,16 @@ RUNS = [
     Run("Skimmed CFG, exact", Way(Node(NODE, setting(4.0, "exact")))),
     Run("Skimmed CFG, as published", Way(Node(NODE, setting(4.0, "as published")))),
     Run("Skimmed CFG at the sampler's cfg", Way(Node(NODE, setting(7.0, "exact"))), off=True),
+]
+
+# ---- The pictures
+
+PICTURES = [
+    Picture(
+        "Skimmed CFG",
+        f"cfg {HIGH:g}: {mode}, skim_scale {LOW:g}",
+        HIGH,
+        (Node(NODE, {"skim_scale": LOW, "mode": mode}),),
+    )
+    for mode in ("exact", "as published")
 ]

@@ -6,7 +6,8 @@ import numpy as np
 
 import guidance as g
 
-from ..kinds import Formula, Function, Node, Row, Run, Setting, Way
+from ..kinds import Formula, Function, Node, Picture, Row, Run, Setting, Way
+from ..pictures import HIGH
 from ..predictions import cond, plain, remembering, wide
 from ..workflows import SD3, azimuth, picture
 
@@ -108,4 +109,16 @@ RUNS = [
     Run("SMC-CFG", Way(Node(NODE, SLIDING))),
     Run("SMC-CFG, chatter-free", Way(Node(NODE, {**SLIDING, "chatter_free": True}))),
     Run("SMC-CFG at gain 0", Way(Node(NODE, {**SLIDING, "gain": 0.0})), off=True),
+]
+
+# ---- The pictures
+
+PICTURES = [
+    Picture("Sliding Mode Guidance", f"cfg {HIGH:g}: relative gain 0.2", HIGH, (Node(NODE),)),
+    Picture(
+        "Sliding Mode Guidance",
+        f"cfg {HIGH:g}: relative gain 0.2, chatter-free",
+        HIGH,
+        (Node(NODE, {"chatter_free": True}),),
+    ),
 ]

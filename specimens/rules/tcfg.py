@@ -4,7 +4,8 @@ import numpy as np
 
 import guidance as g
 
-from ..kinds import Formula, Function, Node, Row, Run, Setting, Way
+from ..kinds import Formula, Function, Node, Picture, Row, Run, Setting, Way
+from ..pictures import HIGH, LOW
 from ..workflows import azimuth, picture
 
 NODE = "AzimuthTangentialCFG"
@@ -80,3 +81,7 @@ RUNS = [
     Run("TCFG", Way(Node(NODE, {"strength": 1.0})), host=Way(Node("comfy_extras.nodes_tcfg.TCFG"))),
     Run("TCFG at strength 0", Way(Node(NODE, {"strength": 0.0})), off=True),
 ]
+
+# ---- The pictures
+
+PICTURES = [Picture("TCFG", f"cfg {scale:g}", scale, (Node(NODE),)) for scale in (LOW, HIGH)]

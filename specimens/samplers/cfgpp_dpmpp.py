@@ -5,7 +5,8 @@ import numpy as np
 import guidance as g
 
 from .. import oracle
-from ..kinds import Formula, Function, Node, Row, Run, Way
+from ..kinds import Formula, Function, Node, Picture, Row, Run, Way
+from ..pictures import option
 from ..predictions import plain
 from ..workflows import picture, sampled_by, unchanged
 
@@ -242,4 +243,13 @@ def run(method, host, **options):
 RUNS = [
     run("DPM++ 2M", "dpmpp_2m_cfg_pp"),
     run("DPM++ 2S ancestral", "dpmpp_2s_ancestral_cfg_pp", eta=1.0, s_noise=1.0),
+]
+
+# ---- The pictures
+
+TWO_M = Node(NODE, {"method": "DPM++ 2M"})
+TWO_S = Node(NODE, option("method", "DPM++ 2S ancestral", eta=1.0, s_noise=1.0))
+PICTURES = [
+    Picture("CFG++ Sampler", "DPM++ 2M, lambda 0.6", 0.6, sampler=TWO_M),
+    Picture("CFG++ Sampler", "DPM++ 2S ancestral, lambda 0.6", 0.6, sampler=TWO_S),
 ]

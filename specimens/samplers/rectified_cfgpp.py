@@ -3,7 +3,8 @@
 import guidance as g
 
 from .. import oracle
-from ..kinds import Formula, Function, Node, Row, Run, Way
+from ..kinds import Formula, Function, Node, Picture, Row, Run, Way
+from ..pictures import HIGH, LOW
 from ..predictions import first, plain
 from ..workflows import SD3, picture, sampled_by, unchanged
 
@@ -92,4 +93,16 @@ FUNCTIONS = [
 
 RUNS = [
     Run("Rectified-CFG++ Sampler", Way(sampler=Node(NODE, {"lam_max": 3.5, "gamma": 0.0, "fraction": 0.5}))),
+]
+
+# ---- The pictures
+
+PICTURES = [
+    Picture(
+        "Rectified-CFG++",
+        f"lam_max {scale - 1:g}: as cfg {scale:g}",
+        HIGH,
+        sampler=Node(NODE, {"lam_max": scale - 1}),
+    )
+    for scale in (LOW, HIGH)
 ]

@@ -5,7 +5,8 @@ import numpy as np
 import guidance as g
 
 from .. import oracle
-from ..kinds import Formula, Function, Node, Row, Run, Setting, Way
+from ..kinds import Formula, Function, Node, Picture, Row, Run, Setting, Way
+from ..pictures import LOW
 from ..workflows import azimuth, picture
 
 NODE = "AzimuthAdaptiveGuidance"
@@ -89,4 +90,15 @@ def way(threshold):
 RUNS = [
     Run("Adaptive Guidance, 0.9999", way(0.9999)),
     Run("Adaptive Guidance at threshold 1", way(1.0), off=True),
+]
+
+# ---- The pictures
+
+PICTURES = [
+    Picture(
+        "Adaptive Guidance",
+        f"cfg {LOW:g}: threshold 0.991, start 0.4",
+        LOW,
+        (Node(NODE, {"threshold": 0.991, "start": 0.4}),),
+    ),
 ]

@@ -1,6 +1,7 @@
 """CFG++ as a weight, which samplers of first order step with."""
 
-from ..kinds import Node, Row, Run, Setting, Way
+from ..kinds import Node, Picture, Row, Run, Setting, Way
+from ..pictures import HIGH
 from ..workflows import azimuth, picture
 
 NODE = "AzimuthCFGPlusPlus"
@@ -35,3 +36,7 @@ WORKFLOWS = [
 ]
 
 RUNS = [Run("CFG++", Way(Node(NODE, USUAL)), Way(sampler="euler_cfg_pp", cfg=0.6))]
+
+# ---- The pictures
+
+PICTURES = [Picture("CFG++", "lambda 0.6", HIGH, (Node(NODE, {"lam": 0.6}),), sheet=7)]

@@ -2,7 +2,8 @@
 
 import guidance as g
 
-from ..kinds import Node, Recipe, Row, Run, Setting, Stand, Way
+from ..kinds import Node, Picture, Recipe, Row, Run, Setting, Stand, Way
+from ..pictures import HIGH, LOW
 from ..workflows import FLAWS, SD3, SDXL, azimuth, canvas, checkpoint, ksampler, picture, prompts, saved, schedule
 
 NODE = "AzimuthScheduledCFG"
@@ -128,4 +129,41 @@ RUNS = [
     run("Scheduled CFG at weight 1", 1.0),
     run("Scheduled CFG, interval 0.2 to 0.8", *INTERVAL),
     Run("interval + negative + ADG + imagen", Way(STACK)),
+]
+
+# ---- The pictures
+
+
+def scheduled(shape, **values):
+    return (Node(NODE, {"scale": schedule(shape, **values)}),)
+
+
+PICTURES = [
+    Picture(
+        "Scheduled CFG",
+        f"cfg {HIGH:g} in the middle half, else 1",
+        HIGH,
+        (Node(NODE, {"scale": HIGH, "start": 0.25, "end": 0.75}),),
+        sheet=3,
+    ),
+    Picture(
+        "Scheduled CFG",
+        f"triangle, cfg {HIGH:g} on average",
+        HIGH,
+        scheduled("triangle", mean=HIGH, low=1.0),
+        sheet=4,
+    ),
+    Picture(
+        "Compress Guidance",
+        f"cfg {LOW:g} on average, in half of the steps",
+        HIGH,
+        scheduled("compressed", scale=LOW, share=0.5, exponent=1.0),
+    ),
+    Picture("C2FG", f"exponential from cfg {LOW:g}, rate 0.8", HIGH, scheduled("exponential", scale=LOW, rate=0.8)),
+    Picture(
+        "CFG truncation",
+        f"cfg {HIGH:g} in the first 0.3 of the steps, then 1",
+        HIGH,
+        scheduled("interval", inside=HIGH, outside=1.0, start=0.0, end=0.3),
+    ),
 ]

@@ -3,7 +3,8 @@
 import guidance as g
 
 from .. import oracle
-from ..kinds import Formula, Function, Node, Row, Run, Setting, Way
+from ..kinds import Formula, Function, Node, Picture, Row, Run, Setting, Way
+from ..pictures import LOW
 from ..workflows import azimuth, picture
 
 NODE = "AzimuthUncondReuse"
@@ -95,4 +96,10 @@ def way(every):
 RUNS = [
     Run("Uncond Reuse, every 2", way(2)),
     Run("Uncond Reuse at every 1", way(1), off=True),
+]
+
+# ---- The pictures
+
+PICTURES = [
+    Picture("Uncond Reuse", f"cfg {LOW:g}: every 3rd step from 0.2 on", LOW, (Node(NODE, {"every": 3}),)),
 ]

@@ -1,6 +1,7 @@
 """Autoguidance. Its formula is that of every term: see add_term."""
 
-from ..kinds import Node, Row, Run, Setting, Stand, Way
+from ..kinds import Node, Picture, Row, Run, Setting, Stand, Way
+from ..pictures import LOW
 from ..workflows import azimuth, checkpoint, picture
 from .add_term import TERM, term_is_off
 
@@ -47,4 +48,13 @@ RUNS = [
         Way(Node(NODE, {**TERM, "scale": 3.0, "weak_model": Stand.WEAKER})),
         on="model",
     ),
+]
+
+# ---- The pictures
+
+# Away from a smaller model that has learned for a shorter time.
+SMALLER = (Node(NODE, {"weak_model": Node("AzimuthLabLoader", {"model": "ve_small"}), "scale": 1.0}),)
+PICTURES = [
+    Picture("Autoguidance", "cfg 1: scale 1, no negative pass", 1.0, SMALLER, ("ve",)),
+    Picture("Autoguidance", f"cfg {LOW:g}: scale 1", LOW, SMALLER, ("ve",)),
 ]

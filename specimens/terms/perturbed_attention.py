@@ -2,7 +2,8 @@
 
 import guidance as g
 
-from ..kinds import Formula, Function, Node, Row, Run, Setting, Way
+from ..kinds import Formula, Function, Node, Picture, Row, Run, Setting, Way
+from ..pictures import LOW
 from ..predictions import first
 from ..workflows import azimuth, picture
 from .add_term import TERM, term_is_off
@@ -71,4 +72,12 @@ RUNS = [
         Way(Node("comfy_extras.nodes_pag.PerturbedAttentionGuidance", {"scale": 3.0})),
         on="model",
     ),
+]
+
+# ---- The pictures
+
+SHOWN = (Node(NODE, {"scale": 2.0}),)
+PICTURES = [
+    Picture("PAG", f"cfg {LOW:g}: scale 2", LOW, SHOWN),
+    Picture("PAG", "cfg 1: scale 2, no negative pass", 1.0, SHOWN),
 ]

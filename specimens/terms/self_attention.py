@@ -5,7 +5,8 @@ import math
 import guidance as g
 
 from .. import oracle
-from ..kinds import Formula, Function, Node, Row, Run, Setting, Way
+from ..kinds import Formula, Function, Node, Picture, Row, Run, Setting, Way
+from ..pictures import LOW
 from ..workflows import azimuth, picture
 from .add_term import queries, term_is_off
 
@@ -95,3 +96,7 @@ RUNS = [
         on="model",
     ),
 ]
+
+# ---- The pictures
+
+PICTURES = [Picture("Self-Attention Guidance", f"cfg {LOW:g}: scale 0.75", LOW, (Node(NODE, {"scale": 0.75}),))]

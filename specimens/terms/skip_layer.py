@@ -1,6 +1,7 @@
 """Skip Layer Guidance (SLG), Spatiotemporal Skip Guidance (STG) and S2-Guidance, all of which leave blocks out."""
 
-from ..kinds import Node, Row, Run, Setting, Way
+from ..kinds import Node, Picture, Row, Run, Setting, Way
+from ..pictures import LOW, option
 from ..workflows import SD3, azimuth, picture
 from .add_term import TERM, term_is_off
 
@@ -65,4 +66,37 @@ def way(scale):
 RUNS = [
     Run("Skip Layer Guidance, with its passes", way(1.0), on="model"),
     Run("Skip Layer Guidance at scale 0", way(0.0), off=True),
+]
+
+# ---- The pictures
+
+
+def skipped(note, preset, **values):
+    return Picture(
+        "Skip Layer Guidance", f"cfg {LOW:g}: {note}", LOW, (Node(NODE, option("preset", preset, **values)),)
+    )
+
+
+PICTURES = [
+    skipped(
+        "scale 1 without the middle block",
+        "custom",
+        blocks="middle 0",
+        scale=1.0,
+        skip="block",
+        start=0.0,
+        end=1.0,
+        rescale=0.0,
+    ),
+    skipped(
+        "S2, scale 0.5, one random block",
+        "S2: any model",
+        count=1,
+        seed=0,
+        scale=0.5,
+        skip="block",
+        start=0.1,
+        end=0.9,
+        rescale=0.0,
+    ),
 ]

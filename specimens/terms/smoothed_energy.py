@@ -2,7 +2,8 @@
 
 import guidance as g
 
-from ..kinds import Function, Node, Row, Run, Setting, Way
+from ..kinds import Function, Node, Picture, Row, Run, Setting, Way
+from ..pictures import LOW
 from ..workflows import azimuth, picture
 from .add_term import TERM, queries, term_is_off
 
@@ -62,3 +63,11 @@ def way(blur):
 
 
 RUNS = [Run("SEG, with its passes", way(10000.0), on="model"), Run("SEG at blur 0", way(0.0), off=True)]
+
+# ---- The pictures
+
+SHOWN = (Node(NODE, {"scale": 2.0}),)
+PICTURES = [
+    Picture("SEG", f"cfg {LOW:g}: scale 2", LOW, SHOWN),
+    Picture("SEG", "cfg 1: scale 2, no negative pass", 1.0, SHOWN),
+]
