@@ -8,7 +8,7 @@ Four tables, and the targets that they should reach:
                against the host's or diffusers' way of doing the same
 
 Times are medians of pairs measured alternately in one run, with half the distance between their quartiles.
-A method has one row in `function_rows`, and one in `node_rows` for each setting of its node that is worth knowing.
+What is measured stands in the specimens: FUNCTIONS, and RUNS for each setting of a node that is worth knowing.
 """
 
 import argparse

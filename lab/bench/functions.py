@@ -2,12 +2,15 @@
 
 import functools
 import re
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
 
 import torch
 
-from .function_rows import FUNCTIONS, Function, lerp
+from specimens import found
+from specimens.kinds import Function
+
+from . import diffusers_guiders, host_functions
 from .latents import VIDEO, Latents
 from .tables import micro, progress, table, target
 from .timing import CUDA, Effort, Plan, Ratio, paired, process_memory, scalar_reads, tensor_memory
@@ -15,6 +18,29 @@ from .ways import Lab
 
 MOST_LATENTS = 3.0
 LARGE = 1 << 24  # bytes
+
+
+def lerp(p: Latents) -> torch.Tensor:
+    """Plain CFG."""
+    return torch.lerp(p.uncond, p.cond, 7.0)
+
+
+def counterpart(name: str) -> Callable[[Latents], torch.Tensor]:
+    """The host's or diffusers' way to the same, by the name that a specimen gives it: "host.apg", "diffusers.apg"."""
+    library, _, function = name.partition(".")
+    if library == "host":
+        return getattr(host_functions, function)
+    guider = getattr(diffusers_guiders, function)
+    return lambda p: guider(p.cond, p.uncond, p.x)
+
+
+def against(function: Function) -> Function:
+    """A specimen's function beside the call that it is timed against."""
+    other = function.other or lerp
+    return replace(function, other=counterpart(other) if isinstance(other, str) else other)
+
+
+FUNCTIONS = tuple(map(against, found("FUNCTIONS")))
 
 
 def chosen(plan: Plan) -> list[Function]:

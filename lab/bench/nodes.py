@@ -3,11 +3,16 @@
 from collections.abc import Iterator
 from dataclasses import asdict
 
+from specimens import found
+
 from ..pack import PACK, guidance
-from .node_rows import INTERVAL, NODES, PLAIN
 from .tables import progress, table, target
 from .timing import Plan, Ratio, counted_reads, paired, timed
-from .ways import Lab, Way
+from .ways import Lab, Way, measurable
+
+NODES = tuple(map(measurable, found("RUNS")))
+PLAIN = Way()
+(INTERVAL,) = [run.way for run in NODES if run.name == "Scheduled CFG, interval 0.2 to 0.8"]
 
 FREE = 0.01  # of the time of one step of a model of 4 million parameters on an image of 32x32 pixels
 

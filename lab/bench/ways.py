@@ -118,20 +118,3 @@ def made(way: kinds.Way) -> Way:
 def measurable(run: kinds.Run) -> kinds.Run:
     """A run whose ways can be sampled."""
     return replace(run, way=made(run.way), host=run.host and made(run.host))
-
-
-# ---- What has no specimen yet
-
-
-def patch(node: type, *values, **named) -> Callable:
-    """What a node does to a MODEL."""
-    return lambda model, lab: node.execute(model, *values, **named).args[0]
-
-
-def against(node: type, *values) -> Callable:
-    """The same for one whose second input is a further negative."""
-    return lambda model, lab: patch(node, lab.negative, *values)(model, lab)
-
-
-def chain(*patches: Callable) -> Callable:
-    return lambda model, lab: functools.reduce(lambda patched, patch: patch(patched, lab), patches, model)

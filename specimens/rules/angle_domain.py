@@ -125,6 +125,7 @@ FUNCTIONS = [
     Function("angle_domain", at_seven(g.angle_domain), limit=5.0),
     Function("angle_domain, scale per sample", lambda p: g.angle_domain(p.cond, p.uncond, scale=p.each), limit=5.0),
     Function("rotate", at_seven(g.rotate), limit=5.0),
+    Function("angle", lambda p: g.angle(p.cond, p.uncond)),
 ]
 
 

@@ -23,8 +23,6 @@ def load(name: str, path: Path) -> None:
 
 
 packages.mathematics()
-load("guidance_oracle", HERE / "oracle.py")
-load("guidance_methods", HERE / "methods.py")
 load("guidance_toys", HERE / "toys.py")
 
 # Most tensors here are tiny: threads would only wait for one another.

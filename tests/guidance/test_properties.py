@@ -7,12 +7,12 @@ from dataclasses import astuple
 import numpy as np
 import pytest
 import torch
-from guidance_methods import METHODS
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import guidance as g
+import specimens
 from guidance.tensors.reduce import wide_dtype
 from specimens.kinds import Formula
 from specimens.predictions import Predictions
@@ -21,6 +21,7 @@ DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 # Relative to the largest magnitude in the sample; for the halves it is the rounding of the result.
 TOLERANCE = {torch.float16: 2e-3, torch.bfloat16: 1.6e-2, torch.float32: 2e-5}
 
+METHODS = specimens.found("FORMULAS")
 every_method = pytest.mark.parametrize("method", METHODS, ids=lambda m: m.name)
 
 shapes = st.integers(3, 5).flatmap(

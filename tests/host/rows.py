@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import comfy.model_management
 import comfy.model_patcher
 import torch
-from azimuth import guidance, nodes
+from azimuth import nodes
 from tiny import run_node, text
 
 from specimens.kinds import Setting, Stand
@@ -60,57 +60,6 @@ def made(setting: Setting) -> Method:
 def filled(inputs: dict) -> dict:
     stands = {Stand.NEGATIVE: text(3), Stand.WEAKER: weaker}
     return {name: stands[value] if isinstance(value, Stand) else value for name, value in inputs.items()}
-
-
-NEGATIVE = {"negative": text(3), "mode": "compose", "weight": 1.5, "start": 0.0, "end": 1.0}
-MIMIC = {
-    "mode": "mimic",
-    "mimic_scale": 3.0,
-    "percentile": 0.99,
-    "per_channel": True,
-    "startpoint": "mean",
-    "measure": "ad",
-    "strength": 1.0,
-}
-SLD = {
-    "preset": "custom",
-    "warmup": 0.1,
-    "concept_scale": 5.0,  # more would magnify what the host rounds otherwise in a batch of another size
-    "threshold": 0.0,
-    "momentum_scale": 0.4,
-    "momentum_beta": 0.6,
-}
-NAG = {"negative": text(3), "scale": 4.0, "start": 0.0, "end": 1.0} | {
-    "preset": {"preset": "custom", "tau": 2.0, "alpha": 0.5, "norm": "L1"}
-}
-TERM = {"scale": 2.0, "start": 0.0, "end": 1.0, "rescale": 0.0}
-DRAWN = {"preset": "S2: any model", "count": 2, "seed": 5}
-DISTILLED = {
-    "mode": "schedule",
-    "guidance": guidance.Linear(5.0, 2.0),
-    "start": 0.0,
-    "end": 1.0,
-    "low": 1.5,
-    "high": 3.5,
-    "passes": "all",
-}
-
-
-def negative_is_off(cfg):
-    return [
-        {"weight": 0.0},
-        {"start": 0.4, "end": 0.4},
-        {"weight": guidance.Steps((0.0,) * 6), "mode": "partial"},
-        {"weight": 0.0, "mode": "perpendicular"},
-    ]
-
-
-def term_is_off(cfg):
-    return [{"scale": 0.0}, {"start": 0.4, "end": 0.4}, {"scale": guidance.Steps((0.0,) * 6)}]
-
-
-def sag_is_off(cfg):
-    return [*term_is_off(cfg), {"blur": 0.0}]
 
 
 def weaker(patched):

@@ -20,7 +20,7 @@ def bench(lab):
 @pytest.fixture(scope="module")
 def nodes(lab):
     """The rows of the nodes."""
-    return lab("bench.node_rows").NODES
+    return lab("bench.nodes").NODES
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def test_every_row_is_measured(bench, nodes, found, lab):
     assert set(found) == {"machine", "quick", "fresh", "targets", *bench.SECTIONS}
     assert [row["name"] for row in found["nodes"]] == [node.name for node in nodes]
     assert [row["name"] for row in found["hosts"]] == [node.name for node in nodes if node.host]
-    names = [function.name for function in lab("bench.function_rows").FUNCTIONS]
+    names = [function.name for function in lab("bench.functions").FUNCTIONS]
     assert [row["name"] for row in found["functions"] if row["dtype"] == "float32"] == names
 
 
@@ -90,7 +90,7 @@ def test_every_function_of_predictions_has_a_row_that_calls_it(lab):
     functions = public(lab("pack").guidance)
     latents = lab("bench.latents").Latents((1, 4, 16, 16), torch.float32)
     found = set()
-    for row in lab("bench.function_rows").FUNCTIONS:
+    for row in lab("bench.functions").FUNCTIONS:
         ran = calls_of(row, latents)
         found |= {name for name in re.findall(r"\w+", row.name) if functions.get(name) in ran}
     assert found == set(functions) - OF_SHAPES

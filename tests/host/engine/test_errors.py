@@ -27,8 +27,9 @@ from azimuth.nodes.terms import autoguidance, perturbed_attention, self_attentio
 from comfy.patcher_extension import WrappersMP
 from comfy_api.latest import io
 from methods import BY_NAME, METHODS, stack
-from rows import MIMIC
 from tiny import count_passes, guider_of, model, noise, run_node, sample, sigmas_of, text
+
+from specimens.rules.dynamic_thresholding import MIMIC
 
 NUMBERS = [
     (scheduled_cfg, "ScheduledCFG", "scheduled_cfg", "scale", 0.0, 100.0),

@@ -8,7 +8,6 @@ from azimuth import guidance
 from azimuth.nodes.rules import dynamic_thresholding
 from comfy.patcher_extension import WrappersMP
 from methods import BY_NAME, stack
-from rows import MIMIC
 from tiny import (
     EMPTY,
     alone,
@@ -30,6 +29,7 @@ from tiny import (
 )
 
 import nodes as host_nodes
+from specimens.rules.dynamic_thresholding import MIMIC
 
 W, S = 5.0, 1.5
 EXACT = 1e-4

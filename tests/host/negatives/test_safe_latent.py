@@ -4,8 +4,9 @@ import pytest
 import torch
 from azimuth import guidance
 from methods import BY_NAME
-from rows import SLD
 from tiny import alone, distance, model, noise, passes, predict, sample, sigmas_of, text, watch
+
+from specimens.negatives.safe_latent import CUSTOM as SLD
 
 W = 5.0
 PRESETS = {  # warm-up in progress, s, lambda, s_m, beta: the official numbers
