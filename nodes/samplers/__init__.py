@@ -1,3 +1,3 @@
 """Methods that no MODEL can carry exactly: each is a loop of its own over the steps."""
 
-CATEGORY = "advanced/guidance/Azimuth/samplers"
+CATEGORY = "advanced/guidance/Azimuth/7 samplers"
