@@ -13,7 +13,7 @@ from specimens.packages import ROOT
 
 LINE = re.compile(
     r'(?P<authors>[^"]+?) (?P<year>\d{4}), "(?P<title>[^"]+)"(?: \((?P<known_as>[^)]+)\))?, '
-    r"arXiv (?P<id>\d{4}\.\d{5})(?:, (?P<part>[^.]+))?\."
+    r"arXiv (?P<id>\d{4}\.\d{5})(?:, (?P<part>(?:[^.]|\.(?=\d))+))?\."
 )
 
 
