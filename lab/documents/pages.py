@@ -122,10 +122,8 @@ def list_of_papers() -> str:
 def reference(paper: Paper) -> str:
     known_as = f" ({paper.known_as})" if paper.known_as else ""
     places = ", ".join(place(path, part) for path, part in paper.files.items())
-    return (
-        f"- [{paper.id}](https://arxiv.org/abs/{paper.id}): {paper.authors}. {paper.title}{known_as}. {paper.year}. "
-        f"In {places}"
-    )
+    words = f'{paper.authors} {paper.year}, "{paper.title}"{known_as}. In {places}'
+    return f"- [{paper.id}](https://arxiv.org/abs/{paper.id}): {words}"
 
 
 def place(path: Path, part: str) -> str:

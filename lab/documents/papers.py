@@ -50,7 +50,7 @@ def papers_in(path: Path) -> list[Paper]:
     """Raises ValueError for a line that does not have the form above."""
     card = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
     found = []
-    for words in re.split(r"^Papers?: ", card, flags=re.MULTILINE)[1:]:
+    for words in re.split(r"^Paper: ", card, flags=re.MULTILINE)[1:]:
         line = LINE.match(" ".join(words.split()))
         if not line:
             raise ValueError(f"{path}: this line is none that names a paper: Paper: {words.splitlines()[0]}")

@@ -83,7 +83,7 @@ def has_values(node: dict, wanted: dict) -> bool:
 
 
 def widgets(node: dict) -> list[str]:
-    """Their names, in the order of their values. The front-end gives a seed a second one, and a note one without name."""
+    """Their names, in the order of their values. A seed is followed by a second one; a note's has no name."""
     names = [slot["widget"]["name"] for slot in node.get("inputs", []) if slot.get("widget")]
     after = [[name, "control_after_generate"] if name.endswith("seed") else [name] for name in names]
     return sum(after, []) or [""] * len(node.get("widgets_values") or [])

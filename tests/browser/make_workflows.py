@@ -230,7 +230,7 @@ def put_in_order() -> None:
         parked = {old.rename(old.with_name(f"{old.name}.old")): new for old, new in here.items() if old.exists()}
         for old, new in parked.items():
             old.rename(new)
-    sys.stdout.writelines(f"{new}, before {old.name}\n" for old, new in changed.items())
+    sys.stdout.writelines(f"{new}, which was {old.name}\n" for old, new in changed.items())
 
 
 def make_all(names: list[str], previews: Path | None) -> None:

@@ -4,7 +4,7 @@ import functools
 import re
 from dataclasses import replace
 
-from specimens import CHAPTERS, specimens, workflows
+from specimens import CHAPTERS, packages, specimens, workflows
 from specimens.kinds import Node, Recipe
 from specimens.workflows import (
     FLAWS,
@@ -24,6 +24,7 @@ from specimens.workflows import (
     unchanged,
 )
 
+packages.mathematics()
 picture = functools.partial(workflows.picture, "")
 
 
