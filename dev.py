@@ -3,7 +3,7 @@
     python dev.py demo [--open] [--port N]     sample the demo in a real server and save the contact sheet
     python dev.py serve [--open] [--port N]    leave that server running, with the pack and its workflows
     python dev.py test [arguments]             lint and run every test; the arguments are pytest's
-    python dev.py docs [tables] [--check]      make again what is made of the documents; or name what is stale
+    python dev.py docs [part] [--check]        make again what is stale of the documents, or name it
     python dev.py bench [arguments]            run lab/bench, the benchmarks
     python dev.py train [arguments]            run lab/models/train.py, which makes the lab's models
     python dev.py evaluate [arguments]         run lab/measure/evaluate.py, which measures them

@@ -61,7 +61,7 @@ def list_of_nodes() -> str:
 
 
 def lines_of_nodes() -> dict[str, str]:
-    return {specimen.NODE: specimen.LINE for specimen in specimens() if hasattr(specimen, "NODE")}
+    return {specimen.NODE: specimen.LINE for specimen in specimens() if hasattr(specimen, "LINE")}
 
 
 # ---- docs/methods.md: a table a chapter
@@ -98,9 +98,15 @@ def line(row: Row, specimen: ModuleType, nodes: dict[str, Node]) -> str:
         re.sub(r"\b\d{4}\.\d{5}\b", r"[\g<0>](https://arxiv.org/abs/\g<0>)", row.paper),
         row.use,
         row.passes,
-        re.sub(r"\bAzimuth\w+", lambda id: link(nodes[id[0]].name, nodes[id[0]].page, METHODS), row.node),
+        re.sub(r"\bAzimuth\w+", lambda found: help_page(found[0], nodes), row.node),
     ]
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def help_page(id: str, nodes: dict[str, Node]) -> str:
+    if id not in nodes:
+        raise ValueError(f"A row of a table names {id}, and there is no such node.")
+    return link(nodes[id].name, nodes[id].page, METHODS)
 
 
 def formula(row: Row, specimen: ModuleType) -> Path:

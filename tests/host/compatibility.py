@@ -23,6 +23,7 @@ import outcomes
 def main(arguments: list[str]) -> int:
     if arguments == ["--check"]:
         return check()
+    before = text(outcomes.RECORD)
     if arguments != ["--page"]:
         missing, names = "--missing" in arguments, [name.lower() for name in arguments if name != "--missing"]
         for row in cells.rows():
@@ -30,8 +31,8 @@ def main(arguments: list[str]) -> int:
                 renew(row, missing)
     record = outcomes.load()
     keep(record)
-    write(outcomes.RECORD, outcomes.written(record))
-    write(compatibility_page.PATH, compatibility_page.page(record))
+    write(outcomes.RECORD, outcomes.written(record), before)
+    write(compatibility_page.PATH, compatibility_page.page(record), text(compatibility_page.PATH))
     return 1 if record.faults() else 0
 
 
@@ -73,8 +74,8 @@ def renew(row: str, missing: bool) -> None:
             say(f"  {outcome.verdict} in {cell.table}, {cell.column} {' '.join(outcome.sentences)}")
 
 
-def write(path: Path, words: str) -> None:
-    if words != text(path):
+def write(path: Path, words: str, before: str) -> None:
+    if words != before:
         path.write_text(words, encoding="utf-8")
         say(str(path))
 
