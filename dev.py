@@ -3,6 +3,7 @@
     python dev.py demo [--open] [--port N]     sample the demo in a real server and save the contact sheet
     python dev.py serve [--open] [--port N]    leave that server running, with the pack and its workflows
     python dev.py test [arguments]             lint and run every test; the arguments are pytest's
+    python dev.py docs [part] [--check]        make again what is stale of the documents, or name it
     python dev.py bench [arguments]            run lab/bench, the benchmarks
     python dev.py train [arguments]            run lab/models/train.py, which makes the lab's models
     python dev.py evaluate [arguments]         run lab/measure/evaluate.py, which measures them
@@ -676,7 +677,7 @@ def clean(_):
 
 
 # Commands whose arguments all go to the program that they run.
-LAB = {"bench": "bench.bench", "train": "models.train", "evaluate": "measure.evaluate"}
+LAB = {"docs": "documents.make", "bench": "bench.bench", "train": "models.train", "evaluate": "measure.evaluate"}
 PASSING_ON = {"test": test, **{name: partial(lab_program, program) for name, program in LAB.items()}}
 COMMANDS = {"demo": demo, "serve": serve, "clean": clean, **PASSING_ON}
 

@@ -180,7 +180,10 @@ class Picture:
 
 @dataclass(frozen=True)
 class Row:
-    """A row of docs/methods.md, in Markdown. Ids of nodes and of papers in it become links."""
+    """A row of docs/methods.md, in Markdown. Ids of nodes and of papers in it become links, and so does the method.
+
+    formula: its file in guidance/, such as "rules/fdg", where that does not have the name of the specimen.
+    """
 
     method: str
     place: str
@@ -188,3 +191,4 @@ class Row:
     use: str
     passes: str
     node: str
+    formula: str = ""

@@ -1,6 +1,7 @@
 """The documentation against the code: every node, input, paper, link and picture. No host is needed."""
 
 import ast
+import importlib
 import re
 import subprocess
 import sys
@@ -9,6 +10,8 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+
+from specimens import packages
 
 ROOT = Path(__file__).resolve().parent.parent
 NODES = ROOT / "nodes"
@@ -317,6 +320,59 @@ def test_help_page_links_every_paper(node):
 
 def test_no_help_page_without_a_node():
     assert {page.name for page in HELP.glob("*.md")} == {node.page.name for node in ALL}
+
+
+# ---- what is made -------------------------------------------------------------------------------------
+
+packages.mathematics()
+packages.load("azimuth_lab", ROOT / "lab")
+made = importlib.import_module("azimuth_lab.documents.pages")
+papers = importlib.import_module("azimuth_lab.documents.papers")
+
+
+@pytest.mark.parametrize("page", made.parts(), ids=lambda page: page.name)
+def test_what_is_made_is_not_stale(page):
+    assert read(page) == made.made(page), "run `python dev.py docs tables`"
+
+
+def test_the_maker_finds_every_node():
+    assert {(node.id, node.name) for node in made.all_nodes()} == {(node.id, node.name) for node in ALL}
+
+
+@every_node
+def test_the_formula_is_two_clicks_from_the_readme(node):
+    """README, the table of methods, the formula: where the node has a row there."""
+    table = section(read(DOCS / "methods.md"), "The methods")
+    rows = [row for row in table.splitlines() if f"(../js/docs/{node.id}.md)" in row]
+    assert "(docs/methods.md)" in read(README)
+    assert all(re.match(r"\| \[[^\]]+\]\(\.\./guidance/[\w/]+\.py\) \|", row) for row in rows)
+    assert rows or node.id in ("AzimuthNegativePrompt", "AzimuthReport"), "what makes a text has no formula"
+
+
+def card(tmp_path, *lines):
+    path = tmp_path / "card.py"
+    path.write_text('"""A method.\n\n' + "\n".join(lines) + '\nFormula: D = D_c\n"""\n', encoding="utf-8")
+    return papers.papers_in(path)
+
+
+def test_a_card_names_several_papers(tmp_path):
+    first, second = card(
+        tmp_path,
+        'Paper: Ahn et al. 2024, "One Title: with',
+        'a Break" (OT), arXiv 2401.00001, section 2.3. Ours is another.',
+        'Paper: Ho 2022, "Is It?", arXiv 2201.00002.',
+    )
+    assert (first.id, first.authors, first.year) == ("2401.00001", "Ahn et al.", "2024")
+    assert (first.title, first.known_as, *first.files.values()) == ("One Title: with a Break", "OT", "section 2.3")
+    assert (second.id, second.title, second.known_as, *second.files.values()) == ("2201.00002", "Is It?", "", "")
+
+
+@pytest.mark.parametrize(
+    "line", ["Paper: none.", "Paper: Ho 2022, arXiv 2201.00002.", 'Paper: Ho 2022, "A", 2201.00002.']
+)
+def test_a_line_of_another_form_is_an_error(tmp_path, line):
+    with pytest.raises(ValueError, match="names a paper"):
+        card(tmp_path, line)
 
 
 # ---- README, its pages and CHANGELOG -------------------------------------------------------------------

@@ -21,7 +21,7 @@ FLOORS = {
         [f"nodes/{chapter}" for chapter in CHAPTERS],
     ],
     "specimens": [["specimens"], [f"specimens/{folder}" for folder in ("tensors", *CHAPTERS)]],
-    "lab": [["lab"], ["lab/models"], ["lab/measure", "lab/bench", "lab/pictures"]],
+    "lab": [["lab"], ["lab/models"], ["lab/measure", "lab/bench", "lab/pictures", "lab/documents"]],
 }
 # What finds the files of a package stands above them all, and so does the node of the lab.
 ABOVE = {"__init__.py", "lab/nodes.py"}
@@ -75,9 +75,10 @@ def test_imports_run_down(package, path):
 @every_file
 def test_no_chapter_imports_another(package, path):
     folder = path.parent.name
-    if folder in CHAPTERS or folder in ("measure", "bench", "pictures"):
+    apart = {*CHAPTERS, "measure", "bench", "pictures", "documents"}
+    if folder in apart:
         others = {Path(other).parent.name for other in imported(path)} - {folder}
-        assert not others & {*CHAPTERS, "measure", "bench", "pictures"}
+        assert not others & apart
 
 
 @pytest.mark.parametrize("package", FLOORS)
@@ -104,6 +105,13 @@ def test_chapters_are_the_same_everywhere():
     assert tested <= {*CHAPTERS, "tensors"}
     tested = {path.parent.name for path in (ROOT / "tests").glob("host/*/test_*.py")}
     assert tested <= {*CHAPTERS, "engine"}
+
+
+def test_the_menu_counts_the_chapters():
+    """It sorts them by name."""
+    for number, chapter in enumerate(CHAPTERS, start=1):
+        text = (ROOT / "nodes" / chapter / "__init__.py").read_text(encoding="utf-8")
+        assert re.search(rf'^CATEGORY = "advanced/guidance/Azimuth/{number} [a-z ]+"$', text, re.MULTILINE), chapter
 
 
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")

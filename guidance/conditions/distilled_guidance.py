@@ -1,7 +1,7 @@
 """Conditional and unconditional prediction of a guidance-distilled model, from two values of its guidance embedding.
 
 Paper: Meng, Rombach, Gao, Kingma, Ermon, Ho, Salimans 2022, "On Distillation of Guided Diffusion Models", arXiv
-2210.03142: such a model is trained to predict D(g) = D_u + g (D_c - D_u) in one pass (their w is g - 1). The way back
+2210.03142. Such a model is trained to predict D(g) = D_u + g (D_c - D_u) in one pass (their w is g - 1). The way back
 is ours.
 Formula: Delta = (D(g2) - D(g1))/(g2 - g1)    D_c = D(g1) + (1 - g1) Delta    D_u = D(g1) - g1 Delta
 Space: free. Shapes: low = D(g1), high = D(g2) (B, C, *spatial).

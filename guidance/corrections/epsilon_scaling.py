@@ -1,7 +1,7 @@
 """Epsilon scaling: a little less of the predicted noise is taken away at every step.
 
-Paper: Ning, Li, Su, Salah, Ertugrul 2023, "Elucidating the Exposure Bias in Diffusion Models", arXiv 2308.15321, the
-uniform schedule.
+Paper: Ning, Li, Su, Salah, Ertugrul 2023, "Elucidating the Exposure Bias in Diffusion Models" (epsilon scaling), arXiv
+2308.15321, the uniform schedule.
 Formula: D' = x - (x - D)/s, that is eps' = eps/s
 Space: x - D, which is the noise of a VE model (times sigma) and the velocity of a flow model (times t).
 Shapes: denoised, x (B, C, *spatial). Units: scale is s, a ratio, a float or B values above 0; 1.004 to 1.017 in the

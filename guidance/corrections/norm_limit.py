@@ -1,7 +1,7 @@
 """Norm limits: the guided prediction at most as long as the conditional one, or a multiple of it.
 
-Paper: scope "sample" is the CFG-Renormalization of Qin et al. 2025, "Lumina-Image 2.0: A Unified and Efficient Image
-Generative Framework", arXiv 2503.21758. Scope "pixel" has none; the host has it as CFGNorm.
+Paper: Qin et al. 2025, "Lumina-Image 2.0: A Unified and Efficient Image Generative Framework" (CFG-Renormalization),
+arXiv 2503.21758, scope "sample". Scope "pixel" has no paper; the host has it as CFGNorm.
 Formula: D = G min(1, k ||D_c||/||G||)
 Space: x0. Shapes: guided, cond (B, C, *spatial); the norms run over a whole sample, or over the channels of each pixel.
 Units: limit is k, a ratio; a float or B values.

@@ -1,7 +1,7 @@
 """Rescaled guidance: a guided prediction with the spread of the conditional one.
 
-Paper: Lin, Liu, Li, Yang 2023, "Common Diffusion Noise Schedules and Sample Steps are Flawed", arXiv 2305.08891,
-section 3.4.
+Paper: Lin, Liu, Li, Yang 2023, "Common Diffusion Noise Schedules and Sample Steps are Flawed" (Rescale CFG), arXiv
+2305.08891, section 3.4.
 Formula: G' = phi r G + (1 - phi) G,  r = std(C)/std(G)
 Space: that of the tensors; the paper's are v-predictions. `rescale` takes them as they come. `rescale_denoised` takes
 denoised predictions and rescales their v, eps or x0 without converting them: v and eps are y = x - b D up to a factor,

@@ -1,14 +1,15 @@
 """Composed (three-term) guidance with further negatives.
 
-Paper: Liu, Li, Du, Torralba, Tenenbaum 2022, "Compositional Visual Generation with Composable Diffusion
-Models", arXiv 2206.01714.
+Paper: Liu, Li, Du, Torralba, Tenenbaum 2022, "Compositional Visual Generation with Composable Diffusion Models", arXiv
+2206.01714.
+Paper: Chang, Kim, Choi 2025, "Dynamic VLM-Guided Negative Prompting for Diffusion Models", arXiv 2510.26052, signed
+guidance.
 Formula: D = D_u + w (D_c - D_u) - sum_i w_i (D_ni - D_u)
          its NOT is w_i = w, which for one negative is D_u + w (D_c - D_n)
 Space: free. Shapes: cond, uncond and each negative (B, C, *spatial).
 Units: scale is the host scale w; each weight is on that scale too, so w_i = w - 1 pushes away from a negative
 as hard as using it in place of the empty prompt does. All floats or tensors of B values. Signed guidance
-(Chang, Kim, Choi 2025, arXiv 2510.26052, which has the negative rewritten during the run) is the same at
-w_i = 20; hand-written negatives want 1 to 5.
+(which has the negative rewritten during the run) is the same at w_i = 20; hand-written negatives want 1 to 5.
 Identity: no negatives, or all weights 0, is `cfg`; a negative equal to uncond changes nothing.
 Departures: the strength of a composed negative does not depend on w, whereas a negative in the place of uncond has the
 strength w - 1. NOT has the strength w, so at w = 1 it is not cond.

@@ -1,7 +1,7 @@
 """Partial negative: a negative prompt that counts for less than a whole one, or for part of the run.
 
-Paper: none for the partial strength. Delayed negatives: Ban, Wang, Zhou, Cheng, Gong, Hsieh 2024,
-"Understanding the Impact of Negative Prompts: When and How Do They Take Effect?", arXiv 2406.02965.
+Paper: Ban, Wang, Zhou, Cheng, Gong, Hsieh 2024, "Understanding the Impact of Negative Prompts: When and How Do They
+Take Effect?", arXiv 2406.02965, delayed negatives. The partial strength has none.
 Formula: D_base = (1 - nu) D_empty + nu D_n, to be used as `uncond` of any rule of combination
 Space: free. Shapes: uncond_empty, negative (B, C, *spatial). Units: strength nu in [0, 1], a float or a
 tensor of B values; the negative's weight in the result is (w - 1) nu.

@@ -1,7 +1,7 @@
 """Perp-Neg: negatives that cannot take anything away from the positive.
 
-Paper: Armandpour, Sadeghian, Zheng, Sadeghian, Zhou 2023, "Re-imagine the Negative Prompt Algorithm",
-arXiv 2304.04968.
+Paper: Armandpour, Sadeghian, Zheng, Sadeghian, Zhou 2023, "Re-imagine the Negative Prompt Algorithm" (Perp-Neg), arXiv
+2304.04968.
 Formula: p = D_c - D_u, n_i = D_ni - D_u, perp(a) = a - (<a, p>/||p||^2) p
          D = D_u + w [p - sum_i w_i perp(n_i)]
 Space: free. Shapes: cond, uncond and each negative (B, C, *spatial); inner products per sample.

@@ -1,7 +1,7 @@
 """Angle Domain Guidance (ADG), and an exact rotation of our own beside it.
 
-Paper: Jin, Xiao, Liu, Gu 2025, "Angle Domain Guidance: Latent Diffusion Requires Rotation Rather Than
-Extrapolation", ICML 2025, arXiv 2506.11039.
+Paper: Jin, Xiao, Liu, Gu 2025, "Angle Domain Guidance: Latent Diffusion Requires Rotation Rather Than Extrapolation",
+arXiv 2506.11039, ICML 2025.
 Formula: theta = angle(D_c, D_u),  a = min((w - 1) theta, max_angle),  e = D_c - (<D_c, D_u>/||D_u||^2) D_u
     angle_domain   D = cos(a) D_c + k e,  k = sin(a)/sin(theta), or w - 1 where sin(theta) <= 1e-3
     rotate         D = cos(a) D_c + sin(a) q,  q orthogonal to D_c, of the norm of D_c, pointing away from D_u; here a

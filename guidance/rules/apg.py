@@ -1,7 +1,7 @@
 """Adaptive Projected Guidance (APG): guidance without its part along the conditional prediction, bounded and damped.
 
 Paper: Sadat, Hilliges, Weber 2024, "Eliminating Oversaturation and Artifacts of High Guidance Scales in Diffusion
-Models", arXiv 2410.02416, algorithm 1.
+Models" (APG), arXiv 2410.02416, algorithm 1.
 Formula: m = D_c - D_u + momentum m_before        g = m min(1, norm_threshold/||m||), or m with a threshold of 0
          par = (<g, D_c>/||D_c||^2) D_c           D = D_c + (w - 1) (g - par + eta par)
 Space: x0. Shapes: cond, uncond (B, C, *spatial); norms and products per sample. Units: scale is the host scale

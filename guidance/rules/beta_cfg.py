@@ -1,7 +1,7 @@
 """beta-CFG: the update divided by a power of its own norm.
 
-Paper: Malarz, Kasymov, Zieba, Tabor, Spurek 2025, "Classifier-free Guidance with Adaptive Scaling", arXiv
-2502.10574; the official code's gamma.
+Paper: Malarz, Kasymov, Zieba, Tabor, Spurek 2025, "Classifier-free Guidance with Adaptive Scaling" (beta-CFG), arXiv
+2502.10574, with the gamma of its official code.
 Formula: d = eps_c - eps_u        D = D_u + max(floor, w (r/||d||)^gamma) (D_c - D_u)
     paper   r = 1, no floor, and w = w0 B(p; a, b), the density of the beta distribution (`Beta` in schedule.py)
     ours    r = reference sqrt(n) for n values a sample: where the root mean square of d is `reference`, w means

@@ -1,7 +1,7 @@
 """Frequency-Decoupled Guidance (FDG): a weight for each band of frequencies.
 
-Paper: Sadat, Vontobel, Salehi, Weber 2025, "Guidance in the Frequency Domain Enables High-Fidelity Sampling at
-Low CFG Scales", arXiv 2506.19713, algorithm 2.
+Paper: Sadat, Vontobel, Salehi, Weber 2025, "Guidance in the Frequency Domain Enables High-Fidelity Sampling at Low CFG
+Scales" (FDG), arXiv 2506.19713, algorithm 2.
 Formula: U_l + w g_l (C_l - U_l) at each level l of Laplacian pyramids of D_c and D_u, put together again. As the
 pyramid is linear, with G_0 = D_c - D_u and G_{l+1} = down(G_l) that is
     D = D_u + w [g_0 G_0 + up((g_1 - g_0) G_1 + up((g_2 - g_1) G_2 + ...))]

@@ -1,7 +1,7 @@
 """Norm-capped guidance (PMC-CFG): as much of the weight as keeps the norm near that of the positive prediction.
 
 Paper: Peng, Ma 2026, "Classifier-Free Guidance in Flow Matching: Non-Autonomous Potentials, Overshoot, and
-Posterior-Mean Control" (PMC-CFG), arXiv 2609.24287; there is no code, and two readers give the same formula.
+Posterior-Mean Control" (PMC-CFG), arXiv 2609.24287. There is no code, and two readers give the same formula.
 Formula: D = D_c + beta Delta with Delta = D_c - D_u and the largest beta <= w - 1 for which
 ||D_c + beta Delta|| <= gamma ||D_c||. With k the cosine between D_c and Delta and r = sqrt(k^2 + gamma^2 - 1) that is
     beta = min(w - 1, (r - k) ||D_c||/||Delta||)        r - k = (gamma^2 - 1)/(k + r) where k > 0

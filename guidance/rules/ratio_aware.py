@@ -1,7 +1,7 @@
 """Ratio-aware guidance (RAAG, later MAMBO-G): a weight that is damped where the update is large beside the prediction.
 
-Paper: Zhu, Peng, Shu et al. 2025, "RAAG: Ratio Aware Adaptive Guidance", later "MAMBO-G: Magnitude-Aware
-Mitigation for Boosted Guidance", arXiv 2508.03442.
+Paper: Zhu, Peng, Shu et al. 2025, "RAAG: Ratio Aware Adaptive Guidance" (later "MAMBO-G: Magnitude-Aware Mitigation for
+Boosted Guidance"), arXiv 2508.03442.
 Formula: rho = ||v_c - v_u||/||v_u|| = ||D_c - D_u||/||x - D_u||        w = 1 + (w_max - 1) exp(-alpha rho)
 Space: the velocity of a flow model. The same ratio of eps for VE models, where it is tiny and the weight stays
 close to w_max. Shapes: cond, uncond, x (B, C, *spatial) -> (B,), a scale for `cfg`.

@@ -1,7 +1,7 @@
 """Sliding Mode Guidance (SMC-CFG): CFG as a controller, whose error is pushed towards a surface on which it dies out.
 
-Paper: Wang, Liu, Chi, Liu, Xue, Duan 2026, "CFG-Ctrl: Control-Based Classifier-Free Diffusion Guidance", arXiv
-2603.03281.
+Paper: Wang, Liu, Chi, Liu, Xue, Duan 2026, "CFG-Ctrl: Control-Based Classifier-Free Diffusion Guidance" (SMC-CFG),
+arXiv 2603.03281.
 Formula: E = (D_c - D_u)/sigma   S = E + (lam - 1) P   P <- E - K sign(S)   D = D_u + w sigma P; first P = E
          relative     K = gain mean|E| per sample, else K = gain
          chatter_free P <- sign(E) max(|E| - K, 0), without a memory

@@ -1,8 +1,9 @@
 """CFG++ for DPM-Solver++: the steps of its samplers 2M and 2S, with a guided clean part and unguided noise.
 
-Paper: Chung, Kim, Park, Nam, Ye 2024, "CFG++: Manifold-constrained Classifier Free Guidance for Diffusion
-Models", arXiv 2406.08070, in the form of its official code for SDXL; DPM-Solver++: Lu, Zhou, Bao, Chen, Li, Zhu
-2022, arXiv 2211.01095.
+Paper: Chung, Kim, Park, Nam, Ye 2024, "CFG++: Manifold-constrained Classifier Free Guidance for Diffusion Models",
+arXiv 2406.08070, in the form of its official code for SDXL.
+Paper: Lu, Zhou, Bao, Chen, Li, Zhu 2022, "DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Probabilistic
+Models", arXiv 2211.01095.
 Formula, in x = a x0 + s eps (ve: a = 1, s = sigma; flow: a = 1 - t, s = t), D_lam = D_u + lam (D_c - D_u):
     step    x' = a' D_lam + (s'/s)(x - a D_u)
     2M      the step, with D_lam + (1 - e^-h)/(2r) (D_u - D_u of the step before) in place of D_lam

@@ -1,6 +1,19 @@
 """Schedules: the guidance scale as a function of where the run stands.
 
-Papers: each class names its own. A schedule is a small frozen value: hashable, printable, without state.
+A schedule is a small frozen value: hashable, printable, without state.
+
+Paper: Wang et al. 2024, "Analysis of Classifier-Free Guidance Weight Schedulers", arXiv 2404.13040, linear and cosine.
+Paper: Kynkäänniemi et al. 2024, "Applying Guidance in a Limited Interval Improves Sample and Distribution Quality in
+Diffusion Models", arXiv 2404.07724, the intervals.
+Paper: Yi, Li, Xin, Li 2024, "Towards Understanding the Working Mechanism of Text-to-Image Diffusion Model", arXiv
+2405.15330, CFG truncation.
+Paper: Jin, Shi, Gu 2025, "Stage-wise Dynamics of Classifier-Free Guidance in Diffusion Models" (TV-CFG), arXiv
+2509.22007, the triangle.
+Paper: Malarz, Kasymov, Zieba, Tabor, Spurek 2025, "Classifier-free Guidance with Adaptive Scaling" (beta-CFG), arXiv
+2502.10574, its weight alone.
+Paper: Gao, Zheng et al. 2026, "C2FG: Control Classifier-Free Guidance via Score Discrepancy Analysis", arXiv
+2603.08155, exponential.
+Paper: Dinh, Liu, Xu 2024, "Compress Guidance in Conditional Diffusion Sampling", arXiv 2408.11194, compressed.
 Formula: `weight(progress, sigma) -> float`, the host scale w of one step (0 unconditional, 1 conditional).
 Space: none. Every schedule only changes the number w that multiplies D_c - D_u, and is therefore space-free.
 Units: progress is i / (N - 1) for step i of N: 0 at the first step of THIS run, 1 at the last (0 if N = 1); a
@@ -131,7 +144,7 @@ class Power(Schedule):
 class Interval(Schedule):
     """w = inside where start <= p < end, outside elsewhere; end = 1 includes the last step.
 
-    The limited interval of Kynkaanniemi et al. 2024, "Applying Guidance in a Limited Interval Improves Sample
+    The limited interval of Kynkäänniemi et al. 2024, "Applying Guidance in a Limited Interval Improves Sample
     and Distribution Quality in Diffusion Models", arXiv 2404.07724, in progress instead of sigma. Outside is
     w = 1, the CONDITIONAL prediction, whose step needs no negative pass; it is not the unconditional one.
     start = 0, end = r is CFG truncation, arXiv 2405.15330, which guides while (i + 1)/N <= r, or one step more.
@@ -163,7 +176,7 @@ class Interval(Schedule):
 class SigmaInterval(Schedule):
     """w = inside where sigma_low < sigma <= sigma_high, outside elsewhere.
 
-    Kynkaanniemi et al. 2024, arXiv 2404.07724, which gives its windows in EDM (VE) sigmas: SDXL (0.28, 5.42]
+    Kynkäänniemi et al. 2024, arXiv 2404.07724, which gives its windows in EDM (VE) sigmas: SDXL (0.28, 5.42]
     at w = 16. `units` "edm" means that the window is in these units; for a flow model `for_run` then translates it to
     t = sigma/(1 + sigma), the level of equal half log SNR. "host" means that the window is in the model's own sigma.
     sigma_high may be inf. The paper decides per scheduled step, so hand `weight` the sigma of the scheduled step, also

@@ -1,7 +1,7 @@
 """Uncond reuse: a negative prediction made from this step's positive one and the difference at an earlier step.
 
-Source: Lv, Si, Song, Yang, Qiao, Liu, Wong 2024, "FasterCache: Training-Free Video Diffusion Model Acceleration with
-High Quality", arXiv 2410.19355: its CFG-Cache, without the split by frequency and the growing factors.
+Paper: Lv, Si, Song, Yang, Qiao, Liu, Wong 2024, "FasterCache: Training-Free Video Diffusion Model Acceleration with
+High Quality", arXiv 2410.19355, its CFG-Cache without the split by frequency and the growing factors.
 Formula: D_u = D_c - (r(sigma)/r(sigma_last)) Delta_last, Delta_last = D_c - D_u of the earlier step. The ratio holds
 the difference of the two predictions constant in one space (`frozen`):
     x0: r = 1      eps: r = sigma (VE), t/(1 - t) (flow)      velocity: r = sigma/sqrt(sigma^2 + 1) (VE), t (flow)

@@ -1,6 +1,8 @@
 """Effective scale: the CFG scale that would push as far along D_c - D_u as a result does.
 
-Paper: the matching criterion of "GA-Eval", arXiv 2602.22570, which compares methods at equal effective scale.
+Paper: Xie, Shao, Bai, Zhou, Cheng, Yang, Wu, Xie 2026, "Guidance Matters: Rethinking the Evaluation Pitfall for
+Text-to-Image Generation" (GA-Eval), arXiv 2602.22570, its matching criterion. Methods are compared at equal effective
+scale.
 Formula: <D - D_u, D_c - D_u> / ||D_c - D_u||^2
 Space: free for results of space-free rules; for others it is meant in x0. Shapes: all (B, C, *spatial) ->
 (B,).

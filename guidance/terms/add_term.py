@@ -1,8 +1,7 @@
 """A further pull: away from what a weaker model predicts for the same positive.
 
-Papers: autoguidance, Karras, Aittala, Kynkaanniemi, Lehtinen, Aila, Laine 2024, "Guiding a Diffusion Model with a
-Bad Version of Itself", arXiv 2406.02507; perturbed-attention guidance 2403.17377, smoothed energy guidance
-2408.00760 and skip-layer guidance (STG 2411.18664, S2 2508.12880), which make D_bad with the same network.
+Paper: Karras, Aittala, Kynkäänniemi, Lehtinen, Aila, Laine 2024, "Guiding a Diffusion Model with a Bad Version of
+Itself" (autoguidance), arXiv 2406.02507. The other terms make D_bad with the same network.
 Formula: R = D + s (D_c - D_bad)        result = R (rescale std(D_c)/std(R) + 1 - rescale)
 Space: free without rescale, x0 with it. Shapes: denoised, cond, weak (B, C, *spatial); deviations per sample.
 Units: s is an added weight, 0 off, a float or a tensor of B values. With D = D_c it is w - 1 of the papers that

@@ -1,7 +1,7 @@
 """Self-attention guidance (SAG): what the model makes of a picture that is blurred where its attention goes.
 
-Paper: Hong, Lee, Jang, Kim 2022, "Improving Sample Quality of Diffusion Models Using Self-Attention Guidance", arXiv
-2210.00939.
+Paper: Hong, Lee, Jang, Kim 2022, "Improving Sample Quality of Diffusion Models Using Self-Attention Guidance" (SAG),
+arXiv 2210.00939.
 Formula: M = [mass > its mean], mass of a token = what all queries give it, averaged over the heads
     B = (1 - M) D + M (G_sigma * D)        x_B = x + a (B - D), a = 1 ("ve") or 1 - t ("flow"): the same noise
     term = s (B - D(x_B)), for `add_term` with B in the place of D_c

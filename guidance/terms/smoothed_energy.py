@@ -1,7 +1,7 @@
 """Smoothed energy guidance (SEG): the queries of a self-attention, blurred over the picture.
 
-Paper: Hong 2024, "Smoothed Energy Guidance: Guiding Diffusion Models with Reduced Energy Curvature of Attention",
-arXiv 2408.00760; its code, pipeline_seg.py.
+Paper: Hong 2024, "Smoothed Energy Guidance: Guiding Diffusion Models with Reduced Energy Curvature of Attention" (SEG),
+arXiv 2408.00760. Its code is pipeline_seg.py.
 Formula: Q' = G_sigma * Q, a Gaussian over height and width with ceil(6 sigma) taps, made odd, reflected at the
 borders; for sigma > 9999 the mean of a frame's queries. Blurring the queries blurs the logits Q K^T over the queries.
 Space: the model's hidden states. Shapes: queries (..., N, D), N = frames height width; frames are blurred one by one.

@@ -1,3 +1,3 @@
 """What is a pass conditioned with? The prompt and the guidance embedding, step by step."""
 
-CATEGORY = "advanced/guidance/Azimuth/conditions"
+CATEGORY = "advanced/guidance/Azimuth/2 conditions"

@@ -1,3 +1,3 @@
 """What happened? The stages of a MODEL in words."""
 
-CATEGORY = "advanced/guidance/Azimuth/look"
+CATEGORY = "advanced/guidance/Azimuth/8 look"

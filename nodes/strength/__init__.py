@@ -1,3 +1,3 @@
 """How strongly, this step? Weights, their schedules, and steps that leave the negative pass out."""
 
-CATEGORY = "advanced/guidance/Azimuth/strength"
+CATEGORY = "advanced/guidance/Azimuth/1 strength"

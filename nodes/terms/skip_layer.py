@@ -1,4 +1,10 @@
-"""Skip Layer Guidance: away from what the model makes of the prompt without some of its blocks."""
+"""Skip Layer Guidance: away from what the model makes of the prompt without some of its blocks.
+
+Paper: Hyung, Kim, Hong, Kim, Choo 2024, "Spatiotemporal Skip Guidance for Enhanced Video Diffusion Sampling" (STG),
+arXiv 2411.18664.
+Paper: Chen, Zhu, Feng, Huang, Mao, Wu, Chu, Li 2025, "S2-Guidance: Stochastic Self Guidance for Training-Free
+Enhancement of Diffusion Models", arXiv 2508.12880.
+"""
 
 import functools
 import random

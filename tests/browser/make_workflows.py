@@ -1,11 +1,12 @@
 """Makes example_workflows/ with the real front-end on a real server, from the table in recipes.py.
 
-    COMFYUI_PATH=... python -m tests.browser.make_workflows [--preview FOLDER] [name ...]
+    COMFYUI_PATH=... python -m tests.browser.make_workflows [--check] [--preview FOLDER] [name ...]
 
-Run it in the repository's root, in the environment that dev.py makes. A new method adds one recipe. The
-front-end builds each graph node by node, arranges and saves it; a checkpoint's thumbnail is the front-end's
-own drawing, a lab workflow's shows the pictures that it samples. --preview also keeps a drawing of each whole
-graph in both renderers, to be looked at.
+Run it in the repository's root, in the environment that dev.py makes. Without names it makes what is missing or says
+something else than its recipe, gives the others the names of their recipes, and removes what has none; with --check
+it says so and changes nothing. The front-end builds each graph node by node, arranges and saves it; a checkpoint's
+thumbnail is the front-end's own drawing, a lab workflow's shows the pictures that it samples. --preview also keeps a
+drawing of each whole graph in both renderers, to be looked at.
 """
 
 import argparse
@@ -13,19 +14,18 @@ import io
 import json
 import sys
 import urllib.parse
-import uuid
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
 from specimens.kinds import Recipe
 
-from ..http.server import ROOT, Server, failure, running
+from ..http.server import Server, failure, running
+from .files import FOLDER, identity, misnamed, outdated, unwanted
 from .frontend import RENDERERS, FrontEnd, browsing, open_page, read_workflow
 from .graphs import plan
 from .recipes import RECIPES
 
-FOLDER = ROOT / "example_workflows"
 THUMBNAIL = (512, 512)
 MOST_BYTES = 60_000
 
@@ -108,9 +108,9 @@ def frame(page: FrontEnd, *, box=(70, 60, 1500, 920), most=1.0) -> None:
     page.page.wait_for_timeout(400)
 
 
-def make(page: FrontEnd, name: str, recipe: Recipe) -> dict:
+def make(page: FrontEnd, recipe: Recipe) -> dict:
     """The workflow as the front-end saves it, with an id that does not change from run to run."""
-    page.clear(str(uuid.uuid5(uuid.NAMESPACE_URL, f"azimuth-guidance/{name}")))
+    page.clear(identity(recipe))
     page.run(BUILD, plan(recipe))
     page.settle()
     frame(page)
@@ -196,32 +196,62 @@ def contact(shown: list[tuple[str, list[Image.Image]]], across: int = 3, side: i
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description="Make example_workflows/ with the real front-end.")
-    parser.add_argument("names", nargs="*", metavar="name", help=f"which ones (default: all): {', '.join(RECIPES)}")
+    parser.add_argument("names", nargs="*", metavar="name", help="which ones (default: what is not as it should be)")
+    parser.add_argument("--check", action="store_true", help="change nothing, and exit 1 if something is to do")
     parser.add_argument("--preview", type=Path, help="also save drawings of the whole graphs in this folder")
     options = parser.parse_args(arguments)
     if unknown := set(options.names) - set(RECIPES):
         parser.error(f"there is no recipe {', '.join(sorted(unknown))}; choose from {', '.join(RECIPES)}")
-    names = options.names or list(RECIPES)
+    if options.check:
+        return check()
     FOLDER.mkdir(exist_ok=True)
+    put_in_order()
+    names = options.names or outdated()
+    if names:
+        make_all(names, options.preview)
+    return 0
+
+
+def check() -> int:
+    stale = [*(f"{old} is to be {new.name}" for old, new in misnamed().items()), *map(str, unwanted())]
+    stale += [str(FOLDER / f"{name}.json") for name in outdated()]
+    sys.stdout.writelines(f"stale: {what}\n" for what in stale)
+    return 1 if stale else 0
+
+
+def put_in_order() -> None:
+    """Remove what no recipe makes, and give the other files their names; two may have to change theirs round."""
+    for path in unwanted():
+        path.unlink()
+        sys.stdout.write(f"removed {path}\n")
+    changed = misnamed()
+    for suffix in (".json", ".jpg"):
+        here = {old.with_suffix(suffix): new.with_suffix(suffix) for old, new in changed.items()}
+        parked = {old.rename(old.with_name(f"{old.name}.old")): new for old, new in here.items() if old.exists()}
+        for old, new in parked.items():
+            old.rename(new)
+    sys.stdout.writelines(f"{new}, which was {old.name}\n" for old, new in changed.items())
+
+
+def make_all(names: list[str], previews: Path | None) -> None:
     with running() as server, browsing() as browser:
         server.settings(LiteGraph__Canvas__MinFontSizeForLOD=0)  # text however small
         with open_page(browser, server, "classic") as page:
             for name in names:
                 make_files(server, page, name, RECIPES[name])
-        if options.preview:
-            options.preview.mkdir(parents=True, exist_ok=True)
+        if previews:
+            previews.mkdir(parents=True, exist_ok=True)
             for renderer in RENDERERS:
                 with open_page(browser, server, renderer) as page:
-                    preview(page, names, options.preview, renderer.replace(" ", "_"))
-    return 0
+                    preview(page, names, previews, renderer.replace(" ", "_"))
 
 
 def make_files(server: Server, page: FrontEnd, name: str, recipe: Recipe) -> None:
-    workflow = make(page, name, recipe)
+    workflow = make(page, recipe)
     path = FOLDER / f"{name}.json"
     path.write_text(json.dumps(workflow, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    thumbnail = sampled(server, workflow, page.prompt()) if name.startswith("lab_") else drawn(page)
-    save_thumbnail(thumbnail, path.with_suffix(".jpg"))
+    in_lab = any(node["type"] == "AzimuthLabLoader" for node in workflow["nodes"])
+    save_thumbnail(sampled(server, workflow, page.prompt()) if in_lab else drawn(page), path.with_suffix(".jpg"))
     sys.stdout.write(f"{path}\n")
 
 

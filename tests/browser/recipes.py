@@ -1,9 +1,10 @@
 """The recipes of example_workflows/: those of the specimens, and what has no specimen yet."""
 
 import functools
+import re
 from dataclasses import replace
 
-from specimens import found, workflows
+from specimens import CHAPTERS, packages, specimens, workflows
 from specimens.kinds import Node, Recipe
 from specimens.workflows import (
     FLAWS,
@@ -23,6 +24,7 @@ from specimens.workflows import (
     unchanged,
 )
 
+packages.mathematics()
 picture = functools.partial(workflows.picture, "")
 
 
@@ -608,5 +610,23 @@ OLD = {
     "lab_ve_side_by_side": lambda: side_by_side("ve", "karras", "EDM model"),
     "lab_flow_side_by_side": lambda: side_by_side("flow", "simple", "flow model"),
 }
-RECIPES = {recipe.name: recipe for recipe in found("WORKFLOWS")}
-RECIPES |= {name: replace(made(), name=name) for name, made in OLD.items() if name not in RECIPES}
+
+
+def title(heading: str, chapter: str = "") -> str:
+    """The name of a workflow's file, which is all that the template browser shows and sorts by: its chapter's number,
+    as in the menu, and its heading, as far as a file may be called so.
+    """
+    number = f"{CHAPTERS.index(chapter) + 1} " if chapter else ""
+    return number + re.sub(r"[^\w .,+()'-]", "", heading)
+
+
+def described_by(specimen) -> dict[str, Recipe]:
+    chapter = specimen.__name__.split(".")[1]
+    return {title(recipe.heading, chapter): recipe for recipe in getattr(specimen, "WORKFLOWS", ())}
+
+
+# By the names of their files.
+RECIPES = {name: recipe for specimen in specimens() for name, recipe in described_by(specimen).items()}
+FOUND = {recipe.name for recipe in RECIPES.values()}
+REST = [replace(made(), name=name) for name, made in OLD.items() if name not in FOUND]
+RECIPES |= {title(recipe.heading): recipe for recipe in REST}

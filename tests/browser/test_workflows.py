@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from ..http.server import ROOT, Server, failure, for_lab
+from ..http.server import Server, failure, for_lab
+from .files import FOLDER
 from .frontend import FrontEnd, read_workflow
+from .recipes import RECIPES
 
-WORKFLOWS = sorted((ROOT / "example_workflows").glob("*.json"))
+WORKFLOWS = sorted(FOLDER.glob("*.json"))
 STEPS = 2
 
 
@@ -17,7 +19,7 @@ def test_it_opens_complete_and_runs(frontend: FrontEnd, server: Server, path: Pa
     workflow = read_workflow(path)
     assert frontend.load(workflow) == []
     assert values(frontend.workflow()) == values(workflow)
-    prompt = for_lab(frontend.prompt(), "flow" if path.stem.startswith("flow") else "ve", STEPS)
+    prompt = for_lab(frontend.prompt(), "flow" if RECIPES[path.stem].name.startswith("flow") else "ve", STEPS)
     assert failure(server.run(prompt)) == ""
 
 

@@ -20,10 +20,10 @@ ROWS = cells.rows()
 def test_the_record_has_the_rows_and_columns_of_the_lists():
     missing, extra = sorted(set(ROWS) - set(RECORD.rows())), sorted(set(RECORD.rows()) - set(ROWS))
     assert not missing and not extra, (
-        f"rows without a record: {missing}; without a method: {extra}: run `{COMMAND} --missing`"
+        f"rows without a record: {missing}; without a method: {extra}: run `python dev.py docs`"
     )
     columns = {table: list(columns) for table, columns in cells.tables().items()}
-    assert RECORD.columns == columns, f"the columns have changed: run `{COMMAND}`"
+    assert RECORD.columns == columns, "the columns have changed: run `python dev.py docs`"
 
 
 def test_no_recorded_cell_fails_silently_on_any_host():
@@ -55,12 +55,12 @@ def test_a_method_that_saved_nothing_is_not_said_to_work():
 
 
 def test_the_file_reads_as_it_is_written():
-    assert outcomes.written(RECORD) == outcomes.RECORD.read_text(encoding="utf-8"), f"run `{COMMAND}`"
+    assert outcomes.written(RECORD) == outcomes.RECORD.read_text(encoding="utf-8"), "run `python dev.py docs`"
 
 
 def test_the_page_is_what_the_record_renders_to():
     page = compatibility_page.PATH.read_text(encoding="utf-8")
-    assert page == compatibility_page.page(RECORD), f"run `{COMMAND} --page`"
+    assert page == compatibility_page.page(RECORD), "run `python dev.py docs`"
 
 
 # ---- records of several hosts

@@ -1,6 +1,8 @@
 """What the nodes promise to saved workflows and to other code: ids, inputs, types, defaults, ranges, outputs.
 
-COMFYUI_PATH=... python -m tests.http.object_info     renews object_info.json; run it in the repository's root
+COMFYUI_PATH=... python -m tests.http.object_info [--check]
+
+renews object_info.json; run it in the repository's root. With --check it says whether there is need to.
 """
 
 import ast
@@ -78,12 +80,18 @@ def readable(promised: dict[str, dict]) -> str:
     return "{\n" + ",\n".join(nodes) + "\n}\n"
 
 
-def renew() -> int:
+def main(arguments: list[str]) -> int:
     with running() as server:
-        SNAPSHOT.write_text(readable(promises(server)), encoding="utf-8")
+        text = readable(promises(server))
+    if SNAPSHOT.is_file() and text == SNAPSHOT.read_text(encoding="utf-8"):
+        return 0
+    if "--check" in arguments:
+        sys.stdout.write(f"stale: {SNAPSHOT}\n")
+        return 1
+    SNAPSHOT.write_text(text, encoding="utf-8")
     sys.stdout.write(f"{SNAPSHOT}\n")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(renew())
+    sys.exit(main(sys.argv[1:]))

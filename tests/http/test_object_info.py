@@ -3,7 +3,7 @@
 import json
 import keyword
 
-from .object_info import SNAPSHOT, fields, ours, promises
+from .object_info import SNAPSHOT, fields, ours, promises, readable
 from .server import Server
 
 
@@ -33,5 +33,9 @@ def test_every_float_has_a_range_and_every_name_is_usable(server: Server) -> Non
 
 
 def test_nothing_changed_by_accident(server: Server) -> None:
-    """When a change is meant, `python -m tests.http.object_info` renews the file."""
-    assert promises(server) == json.loads(SNAPSHOT.read_text(encoding="utf-8"))
+    assert promises(server) == json.loads(SNAPSHOT.read_text(encoding="utf-8")), "if it is meant: `python dev.py docs`"
+
+
+def test_the_file_reads_as_it_is_written() -> None:
+    text = SNAPSHOT.read_text(encoding="utf-8")
+    assert text == readable(json.loads(text)), "run `python dev.py docs`"

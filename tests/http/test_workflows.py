@@ -2,6 +2,7 @@
 
 import io
 import json
+import urllib.parse
 
 from PIL import Image
 
@@ -20,16 +21,16 @@ def test_all_are_offered_as_templates(server: Server) -> None:
     names = sorted(path.stem for path in FOLDER.glob("*.json"))
     assert sorted(server.json("/workflow_templates")[PACK]) == names
     for name in names:
-        assert server.json(f"/api/workflow_templates/{PACK}/{name}.json")["nodes"]
-        status, thumbnail = server.ask(f"/api/workflow_templates/{PACK}/{name}.jpg")
+        address = f"/api/workflow_templates/{PACK}/{urllib.parse.quote(name)}"
+        assert server.json(f"{address}.json")["nodes"]
+        status, thumbnail = server.ask(f"{address}.jpg")
         assert status == 200 and len(thumbnail) <= MOST_BYTES, name
         assert Image.open(io.BytesIO(thumbnail)).format == "JPEG"
 
 
 def test_every_node_has_a_workflow_with_a_stock_loader() -> None:
-    stock = [path for path in FOLDER.glob("*.json") if not path.stem.startswith("lab_")]
+    stock = [path for path in FOLDER.glob("*.json") if "AzimuthLabLoader" not in types(path)]
     assert declared() - set().union(*map(types, stock)) == set()
-    assert [path.stem for path in stock if "AzimuthLabLoader" in types(path)] == []
 
 
 def test_every_workflow_gives_advice() -> None:
