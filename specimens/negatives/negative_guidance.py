@@ -21,6 +21,7 @@ TABLE = [
         use="a negative that is too strong",
         passes="3",
         node=f"{NODE}: partial",
+        formula="negatives/partial_negative",
     ),
     Row(
         "Delayed negative",
@@ -29,6 +30,7 @@ TABLE = [
         use="a negative that must not change the layout",
         passes="2",
         node=f"{NODE}: partial with a window",
+        formula="negatives/partial_negative",
     ),
     Row(
         "Composed negative",
@@ -37,6 +39,7 @@ TABLE = [
         use="a further negative with its own strength",
         passes="+ 1 each",
         node=f"{NODE}: compose",
+        formula="negatives/compose",
     ),
     Row(
         "NOT",
@@ -45,6 +48,7 @@ TABLE = [
         use="a negative that follows the weight of the prompt, also along a schedule",
         passes="+ 1 each",
         node=f"{NODE}: not",
+        formula="negatives/compose",
     ),
     Row(
         "Signed guidance",
@@ -53,6 +57,7 @@ TABLE = [
         use="the composed negative under another name",
         passes="+ 1 each",
         node=f"{NODE}: compose",
+        formula="negatives/compose",
     ),
     Row(
         "Perp-Neg",
@@ -61,6 +66,7 @@ TABLE = [
         use="a negative that overlaps with the prompt",
         passes="+ 1 each",
         node=f"{NODE}: perpendicular",
+        formula="negatives/perp_neg",
     ),
 ]
 
@@ -224,7 +230,7 @@ def chroma():
     )
     return Recipe(
         "flow_chroma_negative_guidance",
-        "Flow model with a custom sampler",
+        "Negative Guidance on Chroma",
         "Chroma is a flow model of the Flux family with a real negative prompt, so every Azimuth node works "
         "on it; here the weight falls from 5 to 2.5 while a second negative keeps its own strength. For "
         "Flux-dev itself, which is distilled and has no negative pass, leave cfg at 1.",

@@ -23,6 +23,7 @@ TABLE = [
         use="cfg 10 to 20 at the contrast of 5 to 8",
         passes="2",
         node=f"{NODE}: mimic",
+        formula="rules/mimic_threshold",
     ),
     Row(
         "Imagen thresholding",
@@ -31,6 +32,7 @@ TABLE = [
         use="pixel-space models only",
         passes="2",
         node=f"{NODE}: imagen",
+        formula="corrections/dynamic_threshold",
     ),
 ]
 

@@ -20,6 +20,7 @@ TABLE = [
         use="strong detail with calm colours and layouts",
         passes="2",
         node=f"{NODE}: FDG, FDG 3 bands",
+        formula="rules/fdg",
     ),
     Row(
         "FreSca",
@@ -28,6 +29,7 @@ TABLE = [
         use="more detail at the usual cfg",
         passes="2",
         node=f"{NODE}: FreSca",
+        formula="rules/fresca",
     ),
 ]
 

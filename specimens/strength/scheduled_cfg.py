@@ -16,6 +16,7 @@ TABLE = [
         use="another weight than the sampler's, or for part of the run",
         passes="2; 1 where w = 1",
         node=NODE,
+        formula="strength/schedule",
     ),
     Row(
         "Limited interval",
@@ -24,6 +25,7 @@ TABLE = [
         use="speed; quality and variety at a higher weight",
         passes="2 inside, 1 outside",
         node=f"{NODE}, or AzimuthSchedule: interval, sigma interval",
+        formula="strength/schedule",
     ),
 ]
 
@@ -90,7 +92,7 @@ WORKFLOWS = [
     two_passes(),
     picture(
         "flow_sd3_scheduled_cfg",
-        "Flow model, SD3 class",
+        "Scheduled CFG on SD3.5",
         "Flow models want lower weights, 3.5 to 5, and gain most from leaving out the very first and the "
         "last steps. Inside that interval Angle Domain Guidance keeps the colours calm.",
         lambda load: azimuth(

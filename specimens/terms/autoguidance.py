@@ -15,6 +15,7 @@ TABLE = [
         use="quality at full variety, where a worse model of the family exists",
         passes="+ 1 of the worse model",
         node=NODE,
+        formula="terms/add_term",
     ),
 ]
 

@@ -15,6 +15,7 @@ TABLE = [
         use="anatomy in SD3.5; motion in video",
         passes="+ 1",
         node=f"{NODE}: SLG, STG",
+        formula="terms/add_term",
     ),
     Row(
         "S2-Guidance",
@@ -23,6 +24,7 @@ TABLE = [
         use="the same, without a choice of blocks",
         passes="+ 1",
         node=f"{NODE}: S2",
+        formula="terms/add_term",
     ),
 ]
 
