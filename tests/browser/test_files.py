@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from specimens import found
+
 from . import files
-from .recipes import RECIPES
+from .recipes import LAB, RECIPES
 
 REMEDY = "run `python dev.py docs`"
 
@@ -21,6 +23,10 @@ def test_every_file_has_a_recipe_and_its_name() -> None:
 def test_the_file_is_what_its_recipe_makes(name: str) -> None:
     path = files.by_recipe().get(files.identity(RECIPES[name]))
     assert path and files.is_made(files.read(path), path, RECIPES[name]), REMEDY
+
+
+def test_no_two_recipes_have_one_title() -> None:
+    assert len(RECIPES) == len(found("WORKFLOWS")) + len(LAB)
 
 
 def test_titles_are_names_of_files_on_every_system() -> None:
