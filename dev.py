@@ -65,6 +65,7 @@ TESTS_OF_EVERY_HOST = ("tests/guidance", "tests/host", "tests/http/test_smoke.py
 GIGABYTES_NEEDED = 12 if sys.platform == "linux" else 5
 GIGABYTES_FOR_ANOTHER_HOST = 2
 START_SECONDS = 300
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
 
 class Stop(Exception):
@@ -194,7 +195,8 @@ class Setup(NamedTuple):
         # Threads that spin while they wait make small models several times slower on a shared machine. Threads that
         # sleep, which users do not have, make an operation on few values cost more than its arithmetic.
         waiting = {} if alone else {"OMP_WAIT_POLICY": "PASSIVE"}
-        return {**waiting, **kept, **made}
+        browsers = {"PLAYWRIGHT_BROWSERS_PATH": "0"}  # beside playwright itself, so that they go with the environment
+        return {**waiting, **browsers, **kept, **made}
 
 
 # ---- Setting up ------------------------------------------------------------------------------------------
@@ -359,15 +361,21 @@ def write_log(name, text=""):
 def pip(place, what, verb, *arguments):
     log = write_log(f"pip-{verb}")
     command = [place.python, "-m", "pip", verb, "--no-input", "--progress-bar", "off", *arguments]
-    with passing_folder("pip") as temporary, open(log, "w", encoding="utf-8") as output:
+    with passing_folder("pip") as temporary:
         variables = {**place.variables(), **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary))}
+        if logged(what, command, log, variables, partial(pip_progress, log, place)):
+            raise Stop(pip_failure(read_text(log), log))
+
+
+def logged(what, command, log, variables, how_far=str):
+    """Run a program whose words go to a log, with a line of progress; its exit code."""
+    with open(log, "w", encoding="utf-8") as output:
         with running(command, stdout=output, stderr=subprocess.STDOUT, env=variables) as process:
             with Progress(what) as progress:
                 while process.poll() is None:
-                    progress.show(pip_progress(log, place))
+                    progress.show(how_far())
                     time.sleep(0.5)
-    if process.returncode:
-        raise Stop(pip_failure(read_text(log), log))
+    return process.returncode
 
 
 def read_text(path):
@@ -483,6 +491,73 @@ def unpack_host(archive, target, version):
         raise Stop(f"{archive.name} holds no complete ComfyUI: set COMFYUI_PATH to a ComfyUI of your own.")
     if f'"{version}"' not in read_text(target / "comfyui_version.py"):
         raise Stop(f"{archive.name} holds another ComfyUI than {version}: set COMFYUI_PATH to one of your own.")
+
+
+# ---- Chromium, for the tests of the front-end ------------------------------------------------------------
+
+
+def chromium(place):
+    """The Chromium of CHROMIUM, of the PATH, of playwright or, for root on Debian, of the package index."""
+    named = os.environ.get("CHROMIUM")
+    if named:
+        if not starts(named):
+            raise Stop(f"CHROMIUM is {named}, and no Chromium starts there: set it to one, or unset it.")
+        return shutil.which(named)
+    found = on_the_path()
+    if not found:
+        with only_one_setup():
+            found = from_playwright(place) or from_debian()
+    if not found:
+        raise Stop(
+            "The tests of the front-end drive Chromium, which is not here and could not be fetched: install it "
+            "(on Debian: apt-get install chromium) or name it in CHROMIUM, then run this again (details: "
+            f"{cache_folder() / 'logs' / 'chromium-*.log'})."
+        )
+    return found
+
+
+def starts(program):
+    """Whether a browser is there with all that it needs; Windows, where it would open a window, is not asked."""
+    found = shutil.which(program)
+    if not found or os.name == "nt":
+        return bool(found)
+    try:
+        asked = [found, "--version"]
+        return not subprocess.run(asked, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60).returncode
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+def on_the_path():
+    return next((shutil.which(name) for name in CHROMIUM_NAMES if starts(name)), None)
+
+
+def from_playwright(place):
+    """The Chromium that playwright keeps in its own folder of the environment, fetched now if it has none."""
+    found = in_playwright(place)
+    if not starts(found):
+        fetch = [place.python, "-I", "-m", "playwright", "install", "--no-shell", "chromium"]
+        variables = {"PLAYWRIGHT_DOWNLOAD_CONNECTION_TIMEOUT": "10000", **place.variables()}
+        logged("Fetching Chromium with playwright", fetch, write_log("chromium-playwright"), variables)
+    return found if starts(found) else None
+
+
+def in_playwright(place):
+    """Where playwright has its Chromium, or will have it."""
+    code = "import playwright.sync_api as p\nwith p.sync_playwright() as p: print(p.chromium.executable_path)"
+    asked = [str(place.python), "-I", "-c", code]
+    return subprocess.run(asked, env=place.variables(), stdout=subprocess.PIPE, text=True).stdout.strip()
+
+
+def from_debian():
+    """Debian's own Chromium, installed now, where we may do that."""
+    if not shutil.which("apt-get") or os.geteuid() != 0:
+        return None
+    variables = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for number, arguments in enumerate((["update"], ["install", "-y", "--no-install-recommends", "chromium"])):
+        command = ["apt-get", "-o", "DPkg::Lock::Timeout=300", *arguments]
+        logged(f"Chromium: apt-get {arguments[0]}", command, write_log(f"chromium-apt-{number}"), variables)
+    return on_the_path()
 
 
 # ---- The server ------------------------------------------------------------------------------------------
@@ -649,10 +724,29 @@ def show(address):
 
 def test(arguments, version=None):
     place = setup(version)
+    if needs_browser(arguments, version):
+        os.environ["CHROMIUM"] = chromium(place)
     if version not in (None, NEWEST):  # where the arguments name no tests of their own
         arguments = ["-o", f"testpaths={' '.join(TESTS_OF_EVERY_HOST)}", *arguments]
     # Isolated (-I), or this folder, and with it `nodes`, would be on sys.path before the host's.
     return call(place, place.python, "-I", "-u", "-m", "pytest", *arguments, cwd=ROOT)
+
+
+def needs_browser(arguments, version):
+    """Whether these tests hold any of tests/browser: those of the paths that are named, or else all of this host."""
+    tests = ROOT / "tests"
+    browser = tests / "browser"
+    paths = [Path(os.path.abspath(str(ROOT / argument.split("::")[0]))) for argument in arguments]
+    named = [path for path in paths if os.path.exists(str(path)) and related(path, tests)]
+    return any(related(path, browser) for path in named or [ROOT / name for name in default_tests(version)])
+
+
+def related(path, other):
+    return path == other or path in other.parents or other in path.parents
+
+
+def default_tests(version):
+    return ("tests",) if version in (None, NEWEST) else TESTS_OF_EVERY_HOST
 
 
 def lab_script(name, arguments, version=None):

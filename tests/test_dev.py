@@ -4,6 +4,7 @@ import ast
 import contextlib
 import errno
 import hashlib
+import http.server
 import importlib.util
 import io
 import os
@@ -14,7 +15,9 @@ import socket
 import subprocess
 import sys
 import tarfile
+import threading
 import types
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -394,6 +397,134 @@ with dev.only_one_setup():
         assert nothing_half_made(cache)
 
 
+def program(path: Path, code: str = "exit 0") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{code}\n")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.mark.skipif(os.name == "nt", reason="its programs are shell scripts")
+class TestChromium:
+    @pytest.fixture
+    def path(self, cache, tmp_path, monkeypatch):
+        """The only folder on the PATH, empty at first."""
+        monkeypatch.delenv("CHROMIUM", raising=False)
+        monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+        return tmp_path / "bin"
+
+    @pytest.fixture
+    def no_playwright(self, dev, monkeypatch):
+        monkeypatch.setattr(dev, "from_playwright", lambda place: None)
+
+    def test_the_one_that_is_named_comes_first(self, dev, path, here, monkeypatch):
+        program(path / "chromium")
+        monkeypatch.setenv("CHROMIUM", str(program(path / "mine")))
+        assert dev.chromium(here) == str(path / "mine")
+
+    @pytest.mark.parametrize("code", [None, "exit 127"], ids=["missing", "broken"])
+    def test_one_that_is_named_and_does_not_start(self, dev, path, here, monkeypatch, code):
+        program(path / "chromium")
+        monkeypatch.setenv("CHROMIUM", str(program(path / "mine", code) if code else path / "mine"))
+        with pytest.raises(dev.Stop) as stop:
+            dev.chromium(here)
+        assert f"CHROMIUM is {path / 'mine'}" in sentence(f"dev.py: {stop.value}\n")
+
+    def test_the_first_on_the_path_that_starts(self, dev, path, here):
+        program(path / "chromium", "echo libnss3.so is missing; exit 127")
+        program(path / "google-chrome")
+        assert dev.chromium(here) == str(path / "google-chrome")
+
+    def test_playwright_fetches_one(self, dev, path, here, tmp_path, monkeypatch):
+        """From a server that has an archive with nothing but the program."""
+        monkeypatch.setenv("PLAYWRIGHT_BROWSERS_PATH", str(tmp_path / "browsers"))
+        monkeypatch.setattr(dev, "from_debian", lambda: None)
+        wanted = Path(dev.in_playwright(here))
+        inside = wanted.relative_to(tmp_path / "browsers").parts[1:]
+        with serving(zipped("/".join(inside), "#!/bin/sh\nexit 0\n")) as url:
+            monkeypatch.setenv("PLAYWRIGHT_DOWNLOAD_HOST", url)
+            assert dev.chromium(here) == str(wanted)
+        assert dev.chromium(here) == str(wanted), "the second time there is nothing to fetch"
+
+    def test_root_on_debian_installs_one(self, dev, path, here, no_playwright, monkeypatch):
+        words = path.parent / "words"
+        there = f"echo '#!/bin/sh' > {path}/chromium; /bin/chmod +x {path}/chromium"
+        program(path / "apt-get", f'echo "$*" >> {words}\ncase "$*" in *install*) {there};; esac')
+        monkeypatch.setattr(dev.os, "geteuid", lambda: 0, raising=False)
+        assert dev.chromium(here) == str(path / "chromium")
+        update, install = words.read_text().splitlines()
+        assert update.endswith("update") and install.endswith("install -y --no-install-recommends chromium")
+
+    @pytest.mark.parametrize(
+        ("user", "code"), [(1000, ": > ../installed"), (0, "exit 100")], ids=["no root", "no index"]
+    )
+    def test_without_one_no_test_runs(self, dev, path, here, no_playwright, monkeypatch, capsys, user, code):
+        program(path / "apt-get", code)
+        monkeypatch.chdir(path)
+        monkeypatch.setattr(dev.os, "geteuid", lambda: user, raising=False)
+        monkeypatch.setattr(dev, "setup", lambda version: here)
+        monkeypatch.setattr(dev, "call", lambda *_, **__: pytest.fail("pytest must not start"))
+        assert dev.main(["test"]) == 1
+        text = sentence(capsys.readouterr().err)
+        assert "CHROMIUM" in text and "apt-get install chromium" in text
+        assert not (path.parent / "installed").exists()
+
+    @pytest.mark.parametrize(
+        ("arguments", "version", "needed"),
+        [
+            ("", None, True),
+            ("", "newest", True),
+            ("", "0.16.3", False),
+            ("-k guidance", None, True),
+            ("tests/host -q", None, False),
+            ("tests", "0.16.3", True),
+            (".", None, True),
+            ("tests/host tests/browser/test_nodes.py::test_x", None, True),
+        ],
+    )
+    def test_it_is_looked_for_where_it_is_needed(self, dev, arguments, version, needed):
+        version = dev.NEWEST if version == "newest" else version
+        assert dev.needs_browser(arguments.split(), version) is needed
+
+    def test_the_tests_drive_the_one_that_was_found(self, dev, path, here, monkeypatch):
+        monkeypatch.setattr(dev, "setup", lambda version: here)
+        seen = []
+        monkeypatch.setattr(dev, "call", lambda place, *_, **__: seen.append(place.variables()["CHROMIUM"]) or 0)
+        monkeypatch.setenv("CHROMIUM", str(program(path / "mine")))
+        assert dev.main(["test"]) == 0
+        assert seen == [str(path / "mine")]
+
+
+def zipped(name: str, text: str) -> bytes:
+    """An archive with one program."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        info = zipfile.ZipInfo(name)
+        info.create_system, info.external_attr = 3, 0o755 << 16
+        archive.writestr(info, text)
+    return made.getvalue()
+
+
+@contextlib.contextmanager
+def serving(content: bytes):
+    """A web server that answers everything with this."""
+
+    class Answer(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer) as web:
+        threading.Thread(target=web.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{web.server_port}"
+        web.shutdown()
+
+
 class TestServer:
     def test_a_port_in_use(self, cache):
         with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -454,6 +585,11 @@ class TestServer:
 
 
 class TestCommands:
+    @pytest.fixture(autouse=True)
+    def browser(self, monkeypatch):
+        """A program that starts: none of these tests shall look for a Chromium."""
+        monkeypatch.setenv("CHROMIUM", sys.executable)
+
     def test_arguments_go_to_pytest(self, dev, here, monkeypatch):
         calls = []
         monkeypatch.setattr(dev, "setup", lambda version: here)
