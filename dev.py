@@ -60,6 +60,10 @@ HOST_PARTS = ("main.py", "comfy", "requirements.txt", "comfyui_version.py")
 # What the pack promises on every host; the other tests are about the newest one, its front-end and the lab.
 TESTS_OF_EVERY_HOST = ("tests/guidance", "tests/host", "tests/http/test_smoke.py")
 
+# With these of pytest's arguments the user decides on the processes, or talks with the one that there is.
+ONE_PROCESS = r"-n|--numprocesses|--dist|--tx|(-p)?no:xdist|--pdb|--trace|-s$|--capture=no|--co$|--collect-only"
+MOST_PROCESSES = 8
+
 # At the peak of a first set-up: on Linux, where torch brings CUDA along, 8.4 GB measured and 3 GB for pip's
 # cache (6.4 GB of it stay); a guess with room elsewhere.
 GIGABYTES_NEEDED = 12 if sys.platform == "linux" else 5
@@ -724,29 +728,34 @@ def show(address):
 
 def test(arguments, version=None):
     place = setup(version)
-    if needs_browser(arguments, version):
+    named = named_tests(arguments)
+    chosen = [ROOT / name for name in (("tests",) if version in (None, NEWEST) else TESTS_OF_EVERY_HOST)]
+    if any(related(path, ROOT / "tests" / "browser") for path in named or chosen):
         os.environ["CHROMIUM"] = chromium(place)
     if version not in (None, NEWEST):  # where the arguments name no tests of their own
         arguments = ["-o", f"testpaths={' '.join(TESTS_OF_EVERY_HOST)}", *arguments]
+    by_hand = any(re.match(ONE_PROCESS, argument) for argument in arguments)
+    if not by_hand and not all(path.is_file() for path in named or chosen) and processes() > 1:
+        arguments = ["-n", str(processes()), *arguments]
     # Isolated (-I), or this folder, and with it `nodes`, would be on sys.path before the host's.
     return call(place, place.python, "-I", "-u", "-m", "pytest", *arguments, cwd=ROOT)
 
 
-def needs_browser(arguments, version):
-    """Whether these tests hold any of tests/browser: those of the paths that are named, or else all of this host."""
-    tests = ROOT / "tests"
-    browser = tests / "browser"
+def named_tests(arguments):
+    """The files and folders of tests that pytest's arguments name."""
     paths = [Path(os.path.abspath(str(ROOT / argument.split("::")[0]))) for argument in arguments]
-    named = [path for path in paths if os.path.exists(str(path)) and related(path, tests)]
-    return any(related(path, browser) for path in named or [ROOT / name for name in default_tests(version)])
+    return [path for path in paths if os.path.exists(str(path)) and related(path, ROOT / "tests")]
 
 
 def related(path, other):
+    """Whether one of the two is the other or lies in it."""
     return path == other or path in other.parents or other in path.parents
 
 
-def default_tests(version):
-    return ("tests",) if version in (None, NEWEST) else TESTS_OF_EVERY_HOST
+def processes():
+    """How many run tests side by side: one a core, as far as memory goes, of which each takes more than a gigabyte."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, MOST_PROCESSES)
 
 
 def lab_script(name, arguments, version=None):

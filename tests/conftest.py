@@ -2,6 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from .parts import InTurn
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -14,3 +16,4 @@ class RootIsNotAPackage:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(RootIsNotAPackage())
+    config.pluginmanager.register(InTurn())

@@ -482,9 +482,15 @@ class TestChromium:
             ("tests/host tests/browser/test_nodes.py::test_x", None, True),
         ],
     )
-    def test_it_is_looked_for_where_it_is_needed(self, dev, arguments, version, needed):
+    def test_it_is_looked_for_where_it_is_needed(self, dev, here, monkeypatch, arguments, version, needed):
         version = dev.NEWEST if version == "newest" else version
-        assert dev.needs_browser(arguments.split(), version) is needed
+        monkeypatch.setattr(dev, "setup", lambda version: here)
+        monkeypatch.setattr(dev, "call", lambda *_, **__: 0)
+        looked = []
+        monkeypatch.setattr(dev, "chromium", lambda place: looked.append(place) or "it")
+        monkeypatch.setenv("CHROMIUM", "")
+        assert dev.test(arguments.split(), version) == 0
+        assert bool(looked) is needed
 
     def test_the_tests_drive_the_one_that_was_found(self, dev, path, here, monkeypatch):
         monkeypatch.setattr(dev, "setup", lambda version: here)
@@ -593,9 +599,34 @@ class TestCommands:
     def test_arguments_go_to_pytest(self, dev, here, monkeypatch):
         calls = []
         monkeypatch.setattr(dev, "setup", lambda version: here)
+        monkeypatch.setattr(dev, "processes", lambda: 3)
         monkeypatch.setattr(dev, "call", lambda place, *command, **_: calls.append(command) or 5)
         assert dev.main(["test", "-k", "some thing", "--open"]) == 5
-        assert calls == [(here.python, "-I", "-u", "-m", "pytest", "-k", "some thing", "--open")]
+        assert calls == [(here.python, "-I", "-u", "-m", "pytest", "-n", "3", "-k", "some thing", "--open")]
+
+    @pytest.mark.parametrize(
+        ("arguments", "several"),
+        [
+            ("", True),
+            ("-k no", True),
+            ("-p no:cacheprovider tests/host", True),
+            ("tests/host tests/test_dev.py", True),
+            ("tests/test_dev.py", False),
+            ("tests/test_dev.py::TestPython tests/test_lint.py", False),
+            ("-n 4", False),
+            ("-n0 tests/host", False),
+            ("-p no:xdist", False),
+            ("--pdb", False),
+        ],
+    )
+    def test_tests_run_side_by_side_where_they_are_many(self, dev, here, monkeypatch, arguments, several):
+        calls = []
+        monkeypatch.setattr(dev, "setup", lambda version: here)
+        monkeypatch.setattr(dev, "processes", lambda: 3)
+        monkeypatch.setattr(dev, "call", lambda place, *command, **_: calls.append(command) or 0)
+        assert dev.main(["test", *arguments.split()]) == 0
+        side_by_side = ("-n", "3") if several else ()
+        assert calls[0][5:] == (*side_by_side, *arguments.split())
 
     @pytest.mark.parametrize(
         "arguments",
