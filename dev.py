@@ -69,6 +69,7 @@ MOST_PROCESSES = 8
 GIGABYTES_NEEDED = 12 if sys.platform == "linux" else 5
 GIGABYTES_FOR_ANOTHER_HOST = 2
 START_SECONDS = 300
+SECONDS_TO_END = 20  # for a child that was asked to, and has children and folders of its own to clear away
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
 
@@ -661,29 +662,59 @@ def last_line(log):
 
 @contextlib.contextmanager
 def running(command, **options):
-    """A child process that does not outlive this block."""
-    process = subprocess.Popen([str(part) for part in command], **options)
+    """A child process; neither it nor a process that it has started itself outlives this block."""
+    # Of a group of its own: all of it can be ended together, and a Ctrl-C reaches it through us alone.
+    group = {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
+    group = group if os.name == "nt" else {"start_new_session": True}
+    process = subprocess.Popen([str(part) for part in command], **group, **options)
     try:
         yield process
     finally:
         if process.poll() is None:
-            process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            ignored = signal.getsignal(signal.SIGINT) == signal.SIG_IGN  # and so by the child, which has it from us
+            to_group(process, "SIGTERM" if ignored else "SIGINT")
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(SECONDS_TO_END)
+        to_group(process, "SIGKILL")
+        process.wait()
+
+
+def to_group(process, name):
+    """Send a signal to a child and to all that it has started; Windows has a Ctrl-Break and a program for that."""
+    if os.name != "nt":
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody is left
+            os.killpg(process.pid, getattr(signal, name))
+    elif process.poll() is None and name != "SIGKILL":
+        process.send_signal(signal.CTRL_BREAK_EVENT)
+    elif process.poll() is None:
+        subprocess.run(["taskkill", "/F", "/T", "/PID", str(process.pid)], stdout=subprocess.DEVNULL)
 
 
 def call(place, *command, alone=False, **options):
-    """Run a program of the environment in the foreground; its exit code. Ctrl-C reaches it too."""
+    """Run a program of the environment in the foreground; its exit code."""
     with running(command, env=place.variables(alone), **options) as process:
-        try:
-            return process.wait()
-        except KeyboardInterrupt:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(5)
-            raise
+        return process.wait()
+
+
+@contextlib.contextmanager
+def one_interruption():
+    """Within this block the first Ctrl-C, or signal to end, raises KeyboardInterrupt; later ones spare the clean-up."""
+    names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {getattr(signal, name): signal.getsignal(getattr(signal, name)) for name in names}
+
+    def interrupt(*_):
+        for number in before:
+            signal.signal(number, lambda *_: None)
+        raise KeyboardInterrupt
+
+    try:
+        for number, handler in before.items():
+            if handler != signal.SIG_IGN or number == signal.SIGTERM:  # nohup and shells ignore the others
+                signal.signal(number, interrupt)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 # ---- The commands ----------------------------------------------------------------------------------------
@@ -824,8 +855,8 @@ def main(arguments):
     """The exit code of one command. What the user can mend is one sentence and exit code 1."""
     try:
         check_python(sys.version_info)
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-        return run(arguments)
+        with one_interruption():
+            return run(arguments)
     except Stop as stop:
         problem = str(stop)
     except KeyboardInterrupt:
