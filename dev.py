@@ -3,6 +3,7 @@
     python dev.py demo [--open] [--port N]     sample the demo in a real server and save the contact sheet
     python dev.py serve [--open] [--port N]    leave that server running, with the pack and its workflows
     python dev.py test [arguments]             lint and run every test; the arguments are pytest's
+    python dev.py test --fast [arguments]      in some minutes: lint, the mathematics and a choice in ComfyUI
     python dev.py bench [arguments]            run lab/bench.py, the benchmarks
     python dev.py train [arguments]            run lab/train.py, which makes the lab's models
     python dev.py evaluate [arguments]         run lab/evaluate.py, which measures them
@@ -57,8 +58,13 @@ NEWEST = list(HOSTS)[-1]
 HOST_FOLDER = PurePosixPath("vendor", "ComfyUI")
 HOST_PARTS = ("main.py", "comfy", "requirements.txt", "comfyui_version.py")
 
+ALL_TESTS = ("tests",)
+
 # What the pack promises on every host; the other tests are about the newest one, its front-end and the lab.
 TESTS_OF_EVERY_HOST = ("tests/guidance", "tests/host", "tests/http/test_smoke.py")
+
+# For the working day: lint, the mathematics, and of the tests in the host what pytest's own --fast chooses.
+FAST_TESTS = ("tests/test_lint.py", "tests/guidance", "tests/host")
 
 # With these of pytest's arguments the user decides on the processes, or talks with the one that there is.
 ONE_PROCESS = r"-n|--numprocesses|--dist|--tx|(-p)?no:xdist|--pdb|--trace|-s$|--capture=no|--co$|--collect-only"
@@ -759,17 +765,23 @@ def show(address):
 
 def test(arguments, version=None):
     place = setup(version)
-    named = named_tests(arguments)
-    chosen = [ROOT / name for name in (("tests",) if version in (None, NEWEST) else TESTS_OF_EVERY_HOST)]
-    if any(related(path, ROOT / "tests" / "browser") for path in named or chosen):
+    named, chosen = named_tests(arguments), chosen_tests("--fast" in arguments, version)
+    if any(related(path, ROOT / "tests" / "browser") for path in named or map(ROOT.joinpath, chosen)):
         os.environ["CHROMIUM"] = chromium(place)
-    if version not in (None, NEWEST):  # where the arguments name no tests of their own
-        arguments = ["-o", f"testpaths={' '.join(TESTS_OF_EVERY_HOST)}", *arguments]
     by_hand = any(re.match(ONE_PROCESS, argument) for argument in arguments)
-    if not by_hand and not all(path.is_file() for path in named or chosen) and processes() > 1:
+    if not by_hand and not all(path.is_file() for path in named or [ROOT]) and processes() > 1:
         arguments = ["-n", str(processes()), *arguments]
+    if chosen != ALL_TESTS:  # where the arguments name no tests of their own
+        arguments = ["-o", f"testpaths={' '.join(chosen)}", *arguments]
     # Isolated (-I), or this folder, and with it `nodes`, would be on sys.path before the host's.
     return call(place, place.python, "-I", "-u", "-m", "pytest", *arguments, cwd=ROOT)
+
+
+def chosen_tests(fast, version):
+    """What runs where the user names no tests."""
+    if fast:
+        return FAST_TESTS
+    return ALL_TESTS if version in (None, NEWEST) else TESTS_OF_EVERY_HOST
 
 
 def named_tests(arguments):

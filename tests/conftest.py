@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from .parts import InTurn
+from .parts import Hooks
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -14,6 +14,10 @@ class RootIsNotAPackage:
         return pytest.Dir.from_parent(parent, path=path) if path == ROOT else None
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fast", action="store_true", help="of tests/host, run what tries something for the first time")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(RootIsNotAPackage())
-    config.pluginmanager.register(InTurn())
+    config.pluginmanager.register(Hooks())

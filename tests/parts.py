@@ -1,4 +1,9 @@
-"""How processes that run side by side (pytest-xdist) share the tests out: in parts, those that last longest first."""
+"""Which tests run, and where.
+
+In processes side by side (pytest-xdist): in parts that stay together, those that last longest first. With --fast: of
+tests/host every test once, and once more for every value of a parameter that none before has had. So whatever the tests
+are tried with - a method, a model, a sampler, a guider - is tried once, and what is new there as well.
+"""
 
 from collections.abc import Iterable
 from itertools import groupby
@@ -32,13 +37,40 @@ def parts(tests: Iterable[str]) -> dict[str, str]:
     return found
 
 
-class InTurn:
+def news(item: pytest.Item) -> set:
+    """What a test tries: itself, and the values of its parameters where it has not the marker `slow`."""
+    parameters = item.callspec.params if hasattr(item, "callspec") and not item.get_closest_marker("slow") else {}
+    return {item.nodeid.split("[")[0], *((name, name_of(value)) for name, value in parameters.items())}
+
+
+def name_of(value: object) -> str:
+    """The same in every process, as the text of an object need not be."""
+    if isinstance(value, str | int | float | None):
+        return str(value)
+    return str(getattr(value, "name", None) or getattr(value, "__name__", type(value).__name__))
+
+
+def choose(items: list[pytest.Item]) -> list[pytest.Item]:
+    """The tests that --fast runs."""
+    chosen, tried = [], set()
+    for item in items:
+        if folder(item.nodeid) != "host" or not news(item) <= tried:
+            chosen.append(item)
+            tried |= news(item)
+    return chosen
+
+
+class Hooks:
     """Hooks of pytest and of pytest-xdist."""
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        if config.getoption("fast"):
+            chosen = choose(items)
+            config.hook.pytest_deselected(items=[item for item in items if item not in set(chosen)])
+            items[:] = chosen
         if hasattr(config, "workerinput"):
-            items.sort(key=lambda item: turn(item.nodeid))
+            items.sort(key=lambda item: turn(item.nodeid))  # the longest first
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_make_scheduler(self, config: pytest.Config, log):

@@ -475,6 +475,8 @@ class TestChromium:
             ("", None, True),
             ("", "newest", True),
             ("", "0.16.3", False),
+            ("--fast", None, False),
+            ("--fast tests/browser", None, True),
             ("-k guidance", None, True),
             ("tests/host -q", None, False),
             ("tests", "0.16.3", True),
@@ -592,14 +594,14 @@ class TestServer:
 
 class TestCommands:
     @pytest.fixture(autouse=True)
-    def browser(self, monkeypatch):
-        """A program that starts: none of these tests shall look for a Chromium."""
+    def machine(self, dev, monkeypatch):
+        """Three cores, and in place of a Chromium, which none of these tests shall look for, a program that starts."""
         monkeypatch.setenv("CHROMIUM", sys.executable)
+        monkeypatch.setattr(dev, "processes", lambda: 3)
 
     def test_arguments_go_to_pytest(self, dev, here, monkeypatch):
         calls = []
         monkeypatch.setattr(dev, "setup", lambda version: here)
-        monkeypatch.setattr(dev, "processes", lambda: 3)
         monkeypatch.setattr(dev, "call", lambda place, *command, **_: calls.append(command) or 5)
         assert dev.main(["test", "-k", "some thing", "--open"]) == 5
         assert calls == [(here.python, "-I", "-u", "-m", "pytest", "-n", "3", "-k", "some thing", "--open")]
@@ -616,13 +618,13 @@ class TestCommands:
             ("-n 4", False),
             ("-n0 tests/host", False),
             ("-p no:xdist", False),
+            ("-pno:xdist", False),
             ("--pdb", False),
         ],
     )
     def test_tests_run_side_by_side_where_they_are_many(self, dev, here, monkeypatch, arguments, several):
         calls = []
         monkeypatch.setattr(dev, "setup", lambda version: here)
-        monkeypatch.setattr(dev, "processes", lambda: 3)
         monkeypatch.setattr(dev, "call", lambda place, *command, **_: calls.append(command) or 0)
         assert dev.main(["test", *arguments.split()]) == 0
         side_by_side = ("-n", "3") if several else ()
@@ -638,7 +640,16 @@ class TestCommands:
         monkeypatch.setattr(dev, "call", lambda place, *command, **_: calls.append(command) or 0)
         assert dev.main(arguments.split()) == 0
         chosen = f"testpaths={' '.join(dev.TESTS_OF_EVERY_HOST)}"
-        assert asked == ["0.18.2"] and calls[0][-4:] == ("-o", chosen, "-k", "x")
+        assert asked == ["0.18.2"] and calls[0][-6:] == ("-o", chosen, "-n", "3", "-k", "x")
+
+    def test_fast_is_a_choice_that_needs_no_browser(self, dev, here, monkeypatch):
+        calls = []
+        monkeypatch.setattr(dev, "setup", lambda version: here)
+        monkeypatch.setattr(dev, "chromium", lambda place: pytest.fail("no browser is needed"))
+        monkeypatch.setattr(dev, "call", lambda place, *command, **_: calls.append(command) or 0)
+        assert dev.main(["test", "--fast", "-x"]) == 0
+        assert calls[0][5:] == ("-o", f"testpaths={' '.join(dev.FAST_TESTS)}", "-n", "3", "--fast", "-x")
+        assert all((ROOT / path).exists() for path in dev.FAST_TESTS)
 
     def test_older_hosts_run_tests_that_exist(self, dev):
         assert all((ROOT / path).exists() for path in dev.TESTS_OF_EVERY_HOST)
