@@ -74,6 +74,7 @@ MOST_PROCESSES = 8
 # cache (6.4 GB of it stay); a guess with room elsewhere.
 GIGABYTES_NEEDED = 12 if sys.platform == "linux" else 5
 GIGABYTES_FOR_ANOTHER_HOST = 2
+GIGABYTES_TO_DOWNLOAD = 3 if sys.platform == "linux" else 1
 START_SECONDS = 300
 SECONDS_TO_END = 20  # for a child that was asked to, and has children and folders of its own to clear away
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -215,17 +216,22 @@ class Setup(NamedTuple):
 
 def setup(version=None):
     """The environment and the host, made now if this is the first time: the user's own host, or this version."""
+    return [made(place) for place in places(version)][-1]
+
+
+def places(version=None):
+    """What a command needs: its own environment last, and before it the one whose packages it borrows."""
     own = own_host()
     if version is not None:
         check_version(version, own)
     if own:
-        return made(Setup(environment_for((own / "requirements.txt").read_text(encoding="utf-8")), own))
-    newest = made(Setup(environment_for(HOSTS[NEWEST][1]), pinned_host(NEWEST), NEWEST))
+        return [Setup(environment_for((own / "requirements.txt").read_text(encoding="utf-8")), own)]
+    newest = Setup(environment_for(HOSTS[NEWEST][1]), pinned_host(NEWEST), NEWEST)
     if version in (None, NEWEST):
-        return newest
+        return [newest]
     # The hosts differ in few packages. The rest, gigabytes of them, the others borrow from the newest one's.
     facts = f"{HOSTS[version][1]} over {newest.environment.name}"
-    return made(Setup(environment_for(facts), pinned_host(version), version, newest.environment))
+    return [newest, Setup(environment_for(facts), pinned_host(version), version, newest.environment)]
 
 
 def check_version(version, own):
@@ -314,7 +320,6 @@ def make(place):
     try:
         if not installed:
             check_space(place)
-            say(f"First set-up in {cache_folder()}: a few minutes, {place.gigabytes} GB while it works")
             shutil.rmtree(place.environment, ignore_errors=True)
             make_environment(place)
         if place.version and missing_parts(place.host):
@@ -508,13 +513,8 @@ def unpack_host(archive, target, version):
 
 
 def chromium(place):
-    """The Chromium of CHROMIUM, of the PATH, of playwright or, for root on Debian, of the package index."""
-    named = os.environ.get("CHROMIUM")
-    if named:
-        if not starts(named):
-            raise Stop(f"CHROMIUM is {named}, and no Chromium starts there: set it to one, or unset it.")
-        return shutil.which(named)
-    found = on_the_path()
+    """The Chromium that is here, or else one that playwright fetches or, for root on Debian, the package index has."""
+    found = present_chromium(place)
     if not found:
         with only_one_setup():
             found = from_playwright(place) or from_debian()
@@ -525,6 +525,18 @@ def chromium(place):
             f"{cache_folder() / 'logs' / 'chromium-*.log'})."
         )
     return found
+
+
+def present_chromium(place):
+    """The Chromium of CHROMIUM, of the PATH or of playwright in the environment, if any."""
+    named = os.environ.get("CHROMIUM")
+    if named and not starts(named):
+        raise Stop(f"CHROMIUM is {named}, and no Chromium starts there: set it to one, or unset it.")
+    found = next((name for name in (named, *CHROMIUM_NAMES) if name and starts(name)), None)
+    if found or not place.installed:
+        return found and shutil.which(found)
+    found = in_playwright(place)
+    return found if starts(found) else None
 
 
 def starts(program):
@@ -539,17 +551,12 @@ def starts(program):
         return False
 
 
-def on_the_path():
-    return next((shutil.which(name) for name in CHROMIUM_NAMES if starts(name)), None)
-
-
 def from_playwright(place):
-    """The Chromium that playwright keeps in its own folder of the environment, fetched now if it has none."""
+    """The Chromium that playwright fetches into its own folder of the environment."""
+    fetch = [place.python, "-I", "-m", "playwright", "install", "--no-shell", "chromium"]
+    variables = {"PLAYWRIGHT_DOWNLOAD_CONNECTION_TIMEOUT": "10000", **place.variables()}
+    logged("Fetching Chromium with playwright", fetch, write_log("chromium-playwright"), variables)
     found = in_playwright(place)
-    if not starts(found):
-        fetch = [place.python, "-I", "-m", "playwright", "install", "--no-shell", "chromium"]
-        variables = {"PLAYWRIGHT_DOWNLOAD_CONNECTION_TIMEOUT": "10000", **place.variables()}
-        logged("Fetching Chromium with playwright", fetch, write_log("chromium-playwright"), variables)
     return found if starts(found) else None
 
 
@@ -568,7 +575,7 @@ def from_debian():
     for number, arguments in enumerate((["update"], ["install", "-y", "--no-install-recommends", "chromium"])):
         command = ["apt-get", "-o", "DPkg::Lock::Timeout=300", *arguments]
         logged(f"Chromium: apt-get {arguments[0]}", command, write_log(f"chromium-apt-{number}"), variables)
-    return on_the_path()
+    return shutil.which("chromium") if starts("chromium") else None
 
 
 # ---- The server ------------------------------------------------------------------------------------------
@@ -670,9 +677,10 @@ def last_line(log):
 def running(command, **options):
     """A child process; neither it nor a process that it has started itself outlives this block."""
     # Of a group of its own: all of it can be ended together, and a Ctrl-C reaches it through us alone.
-    group = {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
-    group = group if os.name == "nt" else {"start_new_session": True}
-    process = subprocess.Popen([str(part) for part in command], **group, **options)
+    new = "start_new_session", True
+    if os.name == "nt":
+        new = "creationflags", subprocess.CREATE_NEW_PROCESS_GROUP
+    process = subprocess.Popen([str(part) for part in command], **dict([new]), **options)
     try:
         yield process
     finally:
@@ -723,6 +731,43 @@ def one_interruption():
             signal.signal(number, handler)
 
 
+# ---- What a command will take ----------------------------------------------------------------------------
+
+
+def announce(words, version, browser):
+    """Say what will be downloaded and how long this took last time; whether there is anything to download."""
+    wanted, needed = [], places(version)
+    for place in needed:
+        if not place.installed:
+            size = "a few packages" if place.base else f"packages of about {GIGABYTES_TO_DOWNLOAD} GB"
+            wanted.append(f"{size} (up to {place.gigabytes} GB of disk while they are installed)")
+        if place.version and missing_parts(place.host):
+            wanted.append(f"ComfyUI {place.version}")
+    if browser and not present_chromium(needed[-1]):
+        wanted.append("Chromium")
+    say(f"To download, into {cache_folder()}: {', '.join(wanted)}" if wanted else "Nothing has to be downloaded")
+    last = times().get(words)
+    if last:
+        with_it = ", set-up included" if last["set_up"] else ""
+        took = f"{last['seconds']:.0f} s" if last["seconds"] < 90 else f"{last['seconds'] / 60:.1f} minutes"
+        say(f"The last time, `{words}` took {took} here{with_it}")
+    return bool(wanted)
+
+
+def times():
+    """How long commands took the last time, by their words."""
+    try:
+        return json.loads(read_text(cache_folder() / "times.json"))
+    except (OSError, ValueError):
+        return {}
+
+
+def keep_time(words, seconds, set_up):
+    kept = {key: value for key, value in times().items() if key != words}
+    kept = dict(list(kept.items())[-49:], **{words: {"seconds": round(seconds, 1), "set_up": set_up}})
+    (new_folder() / "times.json").write_text(json.dumps(kept, indent=1), encoding="utf-8")
+
+
 # ---- The commands ----------------------------------------------------------------------------------------
 
 
@@ -765,16 +810,21 @@ def show(address):
 
 def test(arguments, version=None):
     place = setup(version)
-    named, chosen = named_tests(arguments), chosen_tests("--fast" in arguments, version)
-    if any(related(path, ROOT / "tests" / "browser") for path in named or map(ROOT.joinpath, chosen)):
+    if needs_browser(arguments, version):
         os.environ["CHROMIUM"] = chromium(place)
     by_hand = any(re.match(ONE_PROCESS, argument) for argument in arguments)
-    if not by_hand and not all(path.is_file() for path in named or [ROOT]) and processes() > 1:
+    if not by_hand and not all(path.is_file() for path in named_tests(arguments) or [ROOT]) and processes() > 1:
         arguments = ["-n", str(processes()), *arguments]
+    chosen = chosen_tests("--fast" in arguments, version)
     if chosen != ALL_TESTS:  # where the arguments name no tests of their own
         arguments = ["-o", f"testpaths={' '.join(chosen)}", *arguments]
     # Isolated (-I), or this folder, and with it `nodes`, would be on sys.path before the host's.
     return call(place, place.python, "-I", "-u", "-m", "pytest", *arguments, cwd=ROOT)
+
+
+def needs_browser(arguments, version):
+    paths = named_tests(arguments) or map(ROOT.joinpath, chosen_tests("--fast" in arguments, version))
+    return any(related(path, ROOT / "tests" / "browser") for path in paths)
 
 
 def chosen_tests(fast, version):
@@ -807,6 +857,8 @@ def lab_script(name, arguments, version=None):
 
 
 def clean(_):
+    with contextlib.suppress(OSError):
+        (cache_folder() / "times.json").unlink()
     made = [cache_folder() / name for name in ("environments", "hosts", "logs", "output", "serve", "tmp")]
     if not any(folder.exists() for folder in made):
         say(f"There was nothing to remove in {cache_folder()}")
@@ -850,9 +902,19 @@ def take_host(arguments):
 def run(arguments):
     others, version = take_host(arguments)
     if others and others[0] in PASSING_ON:
-        return PASSING_ON[others[0]](others[1:], version)
-    options = parse(arguments)
-    return COMMANDS[options.command](options)
+        work = partial(PASSING_ON[others[0]], others[1:], version)
+    else:
+        options = parse(arguments)
+        others, version, work = [options.command], options.host, partial(COMMANDS[options.command], options)
+    if others[0] == "clean":
+        return work()
+    words = " ".join([*others, *(["--host", version] if version else [])])
+    browser = others[0] == "test" and needs_browser(others[1:], version)
+    set_up, started = announce(words, version, browser), time.monotonic()
+    code = work()
+    if others[0] != "serve":  # which takes as long as its user likes
+        keep_time(words, time.monotonic() - started, set_up)
+    return code
 
 
 def check_python(version):

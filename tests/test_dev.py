@@ -594,7 +594,7 @@ class TestServer:
 
 class TestCommands:
     @pytest.fixture(autouse=True)
-    def machine(self, dev, monkeypatch):
+    def machine(self, dev, cache, monkeypatch):
         """Three cores, and in place of a Chromium, which none of these tests shall look for, a program that starts."""
         monkeypatch.setenv("CHROMIUM", sys.executable)
         monkeypatch.setattr(dev, "processes", lambda: 3)
@@ -662,6 +662,61 @@ class TestCommands:
         monkeypatch.setattr(dev, "setup", refuse)
         assert dev.main([command, "--host", "0.20.1"]) == 1
         assert sentence(capsys.readouterr().err) == "dev.py: asked for 0.20.1.\n"
+
+    def test_it_says_first_what_it_will_download(self, dev, here, cache, host, monkeypatch, capsys):
+        said = []
+        monkeypatch.setattr(dev, "setup", lambda version: said.append(capsys.readouterr().out) or here)
+        monkeypatch.setattr(dev, "call", lambda *_, **__: 0)
+        monkeypatch.setattr(dev, "chromium", lambda place: sys.executable)
+        monkeypatch.setenv("CHROMIUM", "")
+        monkeypatch.setenv("PATH", "")
+        oldest = next(iter(dev.HOSTS))
+        for arguments in (["test"], ["test", "--fast"], ["bench", "--host", oldest]):
+            assert dev.main(arguments) == 0
+        newest = f"GB of disk while they are installed), ComfyUI {dev.NEWEST}"
+        assert said[0].endswith(f"{newest}, Chromium\n") and said[1].endswith(f"{newest}\n")
+        assert f"{newest}, a few packages" in said[2] and said[2].endswith(f"ComfyUI {oldest}\n")
+        assert all(text.startswith(f"To download, into {cache}: packages of about ") for text in said)
+        monkeypatch.setattr(dev.Setup, "installed", True)
+        monkeypatch.setattr(dev, "missing_parts", lambda host: [])
+        assert dev.main(["train"]) == 0
+        assert said[3] == "Nothing has to be downloaded\n"
+
+    def test_it_says_how_long_it_took_last_time(self, dev, here, cache, monkeypatch, capsys):
+        now = [0.0]
+        monkeypatch.setattr(dev, "time", types.SimpleNamespace(monotonic=lambda: now[0]))
+        monkeypatch.setattr(dev, "setup", lambda version: here)
+        monkeypatch.setattr(dev, "missing_parts", lambda host: [])
+
+        def call(*_, **__):
+            now[0] += 90.0
+            return 1
+
+        def said(*arguments):
+            assert dev.main([*arguments]) == 1
+            return capsys.readouterr().out.splitlines()[1:]
+
+        monkeypatch.setattr(dev, "call", call)
+        assert said("test") == said("test", "--fast") == []
+        assert said("test") == ["The last time, `test` took 1.5 minutes here, set-up included"]
+        monkeypatch.setattr(dev.Setup, "installed", True)
+        said("test")
+        assert said("test") == ["The last time, `test` took 1.5 minutes here"]
+        (cache / "times.json").write_text("{half")
+        assert said("test") == []
+        dev.main(["test"])
+        assert dev.main(["clean"]) == 0
+        capsys.readouterr()
+        assert said("test") == []
+
+    def test_a_command_that_was_stopped_has_no_time(self, dev, here, cache, monkeypatch):
+        def call(*_, **__):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(dev, "setup", lambda version: here)
+        monkeypatch.setattr(dev, "call", call)
+        assert dev.main(["test"]) == 1
+        assert not (cache / "times.json").exists()
 
     def test_the_packages_never_come_from_the_user(self, here, monkeypatch):
         monkeypatch.setenv("PYTHONPATH", "/somewhere")
