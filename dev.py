@@ -714,7 +714,7 @@ def call(place, *command, alone=False, **options):
 def one_interruption():
     """Within this block the first Ctrl-C, or signal to end, raises KeyboardInterrupt; later ones spare the clean-up."""
     names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before = {getattr(signal, name): signal.getsignal(getattr(signal, name)) for name in names}
+    before = {getattr(signal, name): signal.getsignal(getattr(signal, name)) or signal.SIG_DFL for name in names}
 
     def interrupt(*_):
         for number in before:
