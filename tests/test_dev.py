@@ -4,6 +4,7 @@ import ast
 import contextlib
 import errno
 import hashlib
+import http.server
 import importlib.util
 import io
 import os
@@ -14,7 +15,9 @@ import socket
 import subprocess
 import sys
 import tarfile
+import threading
 import types
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -394,6 +397,142 @@ with dev.only_one_setup():
         assert nothing_half_made(cache)
 
 
+def program(path: Path, code: str = "exit 0") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{code}\n")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.mark.skipif(os.name == "nt", reason="its programs are shell scripts")
+class TestChromium:
+    @pytest.fixture
+    def path(self, cache, tmp_path, monkeypatch):
+        """The only folder on the PATH, empty at first."""
+        monkeypatch.delenv("CHROMIUM", raising=False)
+        monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+        return tmp_path / "bin"
+
+    @pytest.fixture
+    def no_playwright(self, dev, monkeypatch):
+        monkeypatch.setattr(dev, "from_playwright", lambda place: None)
+
+    def test_the_one_that_is_named_comes_first(self, dev, path, here, monkeypatch):
+        program(path / "chromium")
+        monkeypatch.setenv("CHROMIUM", str(program(path / "mine")))
+        assert dev.chromium(here) == str(path / "mine")
+
+    @pytest.mark.parametrize("code", [None, "exit 127"], ids=["missing", "broken"])
+    def test_one_that_is_named_and_does_not_start(self, dev, path, here, monkeypatch, code):
+        program(path / "chromium")
+        monkeypatch.setenv("CHROMIUM", str(program(path / "mine", code) if code else path / "mine"))
+        with pytest.raises(dev.Stop) as stop:
+            dev.chromium(here)
+        assert f"CHROMIUM is {path / 'mine'}" in sentence(f"dev.py: {stop.value}\n")
+
+    def test_the_first_on_the_path_that_starts(self, dev, path, here):
+        program(path / "chromium", "echo libnss3.so is missing; exit 127")
+        program(path / "google-chrome")
+        assert dev.chromium(here) == str(path / "google-chrome")
+
+    def test_playwright_fetches_one(self, dev, path, here, tmp_path, monkeypatch):
+        """From a server that has an archive with nothing but the program."""
+        monkeypatch.setenv("PLAYWRIGHT_BROWSERS_PATH", str(tmp_path / "browsers"))
+        monkeypatch.setattr(dev, "from_debian", lambda: None)
+        wanted = Path(dev.in_playwright(here))
+        inside = wanted.relative_to(tmp_path / "browsers").parts[1:]
+        with serving(zipped("/".join(inside), "#!/bin/sh\nexit 0\n")) as url:
+            monkeypatch.setenv("PLAYWRIGHT_DOWNLOAD_HOST", url)
+            assert dev.chromium(here) == str(wanted)
+        assert dev.chromium(here) == str(wanted), "the second time there is nothing to fetch"
+
+    def test_root_on_debian_installs_one(self, dev, path, here, no_playwright, monkeypatch):
+        words = path.parent / "words"
+        there = f"echo '#!/bin/sh' > {path}/chromium; /bin/chmod +x {path}/chromium"
+        program(path / "apt-get", f'echo "$*" >> {words}\ncase "$*" in *install*) {there};; esac')
+        monkeypatch.setattr(dev.os, "geteuid", lambda: 0, raising=False)
+        assert dev.chromium(here) == str(path / "chromium")
+        update, install = words.read_text().splitlines()
+        assert update.endswith("update") and install.endswith("install -y --no-install-recommends chromium")
+
+    @pytest.mark.parametrize(
+        ("user", "code"), [(1000, ": > ../installed"), (0, "exit 100")], ids=["no root", "no index"]
+    )
+    def test_without_one_no_test_runs(self, dev, path, here, no_playwright, monkeypatch, capsys, user, code):
+        program(path / "apt-get", code)
+        monkeypatch.chdir(path)
+        monkeypatch.setattr(dev.os, "geteuid", lambda: user, raising=False)
+        monkeypatch.setattr(dev, "setup", lambda version: here)
+        monkeypatch.setattr(dev, "call", lambda *_, **__: pytest.fail("pytest must not start"))
+        assert dev.main(["test"]) == 1
+        text = sentence(capsys.readouterr().err)
+        assert "CHROMIUM" in text and "apt-get install chromium" in text
+        assert not (path.parent / "installed").exists()
+
+    @pytest.mark.parametrize(
+        ("arguments", "version", "needed"),
+        [
+            ("", None, True),
+            ("", "newest", True),
+            ("", "0.16.3", False),
+            ("--fast", None, False),
+            ("--fast tests/browser", None, True),
+            ("-k guidance", None, True),
+            ("tests/host -q", None, False),
+            ("tests", "0.16.3", True),
+            (".", None, True),
+            ("tests/host tests/browser/test_nodes.py::test_x", None, True),
+        ],
+    )
+    def test_it_is_looked_for_where_it_is_needed(self, dev, here, monkeypatch, arguments, version, needed):
+        version = dev.NEWEST if version == "newest" else version
+        monkeypatch.setattr(dev, "setup", lambda version: here)
+        monkeypatch.setattr(dev, "call", lambda *_, **__: 0)
+        looked = []
+        monkeypatch.setattr(dev, "chromium", lambda place: looked.append(place) or "it")
+        monkeypatch.setenv("CHROMIUM", "")
+        assert dev.test(arguments.split(), version) == 0
+        assert bool(looked) is needed
+
+    def test_the_tests_drive_the_one_that_was_found(self, dev, path, here, monkeypatch):
+        monkeypatch.setattr(dev, "setup", lambda version: here)
+        seen = []
+        monkeypatch.setattr(dev, "call", lambda place, *_, **__: seen.append(place.variables()["CHROMIUM"]) or 0)
+        monkeypatch.setenv("CHROMIUM", str(program(path / "mine")))
+        assert dev.main(["test"]) == 0
+        assert seen == [str(path / "mine")]
+
+
+def zipped(name: str, text: str) -> bytes:
+    """An archive with one program."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        info = zipfile.ZipInfo(name)
+        info.create_system, info.external_attr = 3, 0o755 << 16
+        archive.writestr(info, text)
+    return made.getvalue()
+
+
+@contextlib.contextmanager
+def serving(content: bytes):
+    """A web server that answers everything with this."""
+
+    class Answer(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer) as web:
+        threading.Thread(target=web.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{web.server_port}"
+        web.shutdown()
+
+
 class TestServer:
     def test_a_port_in_use(self, cache):
         with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -454,12 +593,42 @@ class TestServer:
 
 
 class TestCommands:
+    @pytest.fixture(autouse=True)
+    def machine(self, dev, cache, monkeypatch):
+        """Three cores, and in place of a Chromium, which none of these tests shall look for, a program that starts."""
+        monkeypatch.setenv("CHROMIUM", sys.executable)
+        monkeypatch.setattr(dev, "processes", lambda: 3)
+
     def test_arguments_go_to_pytest(self, dev, here, monkeypatch):
         calls = []
         monkeypatch.setattr(dev, "setup", lambda version: here)
         monkeypatch.setattr(dev, "call", lambda place, *command, **_: calls.append(command) or 5)
         assert dev.main(["test", "-k", "some thing", "--open"]) == 5
-        assert calls == [(here.python, "-I", "-u", "-m", "pytest", "-k", "some thing", "--open")]
+        assert calls == [(here.python, "-I", "-u", "-m", "pytest", "-n", "3", "-k", "some thing", "--open")]
+
+    @pytest.mark.parametrize(
+        ("arguments", "several"),
+        [
+            ("", True),
+            ("-k no", True),
+            ("-p no:cacheprovider tests/host", True),
+            ("tests/host tests/test_dev.py", True),
+            ("tests/test_dev.py", False),
+            ("tests/test_dev.py::TestPython tests/test_lint.py", False),
+            ("-n 4", False),
+            ("-n0 tests/host", False),
+            ("-p no:xdist", False),
+            ("-pno:xdist", False),
+            ("--pdb", False),
+        ],
+    )
+    def test_tests_run_side_by_side_where_they_are_many(self, dev, here, monkeypatch, arguments, several):
+        calls = []
+        monkeypatch.setattr(dev, "setup", lambda version: here)
+        monkeypatch.setattr(dev, "call", lambda place, *command, **_: calls.append(command) or 0)
+        assert dev.main(["test", *arguments.split()]) == 0
+        side_by_side = ("-n", "3") if several else ()
+        assert calls[0][5:] == (*side_by_side, *arguments.split())
 
     @pytest.mark.parametrize(
         "arguments",
@@ -471,7 +640,16 @@ class TestCommands:
         monkeypatch.setattr(dev, "call", lambda place, *command, **_: calls.append(command) or 0)
         assert dev.main(arguments.split()) == 0
         chosen = f"testpaths={' '.join(dev.TESTS_OF_EVERY_HOST)}"
-        assert asked == ["0.18.2"] and calls[0][-4:] == ("-o", chosen, "-k", "x")
+        assert asked == ["0.18.2"] and calls[0][-6:] == ("-o", chosen, "-n", "3", "-k", "x")
+
+    def test_fast_is_a_choice_that_needs_no_browser(self, dev, here, monkeypatch):
+        calls = []
+        monkeypatch.setattr(dev, "setup", lambda version: here)
+        monkeypatch.setattr(dev, "chromium", lambda place: pytest.fail("no browser is needed"))
+        monkeypatch.setattr(dev, "call", lambda place, *command, **_: calls.append(command) or 0)
+        assert dev.main(["test", "--fast", "-x"]) == 0
+        assert calls[0][5:] == ("-o", f"testpaths={' '.join(dev.FAST_TESTS)}", "-n", "3", "--fast", "-x")
+        assert all((ROOT / path).exists() for path in dev.FAST_TESTS)
 
     def test_older_hosts_run_tests_that_exist(self, dev):
         assert all((ROOT / path).exists() for path in dev.TESTS_OF_EVERY_HOST)
@@ -484,6 +662,61 @@ class TestCommands:
         monkeypatch.setattr(dev, "setup", refuse)
         assert dev.main([command, "--host", "0.20.1"]) == 1
         assert sentence(capsys.readouterr().err) == "dev.py: asked for 0.20.1.\n"
+
+    def test_it_says_first_what_it_will_download(self, dev, here, cache, host, monkeypatch, capsys):
+        said = []
+        monkeypatch.setattr(dev, "setup", lambda version: said.append(capsys.readouterr().out) or here)
+        monkeypatch.setattr(dev, "call", lambda *_, **__: 0)
+        monkeypatch.setattr(dev, "chromium", lambda place: sys.executable)
+        monkeypatch.setenv("CHROMIUM", "")
+        monkeypatch.setenv("PATH", "")
+        oldest = next(iter(dev.HOSTS))
+        for arguments in (["test"], ["test", "--fast"], ["bench", "--host", oldest]):
+            assert dev.main(arguments) == 0
+        newest = f"GB of disk while they are installed), ComfyUI {dev.NEWEST}"
+        assert said[0].endswith(f"{newest}, Chromium\n") and said[1].endswith(f"{newest}\n")
+        assert f"{newest}, a few packages" in said[2] and said[2].endswith(f"ComfyUI {oldest}\n")
+        assert all(text.startswith(f"To download, into {cache}: packages of about ") for text in said)
+        monkeypatch.setattr(dev.Setup, "installed", True)
+        monkeypatch.setattr(dev, "missing_parts", lambda host: [])
+        assert dev.main(["train"]) == 0
+        assert said[3] == "Nothing has to be downloaded\n"
+
+    def test_it_says_how_long_it_took_last_time(self, dev, here, cache, monkeypatch, capsys):
+        now = [0.0]
+        monkeypatch.setattr(dev, "time", types.SimpleNamespace(monotonic=lambda: now[0]))
+        monkeypatch.setattr(dev, "setup", lambda version: here)
+        monkeypatch.setattr(dev, "missing_parts", lambda host: [])
+
+        def call(*_, **__):
+            now[0] += 90.0
+            return 1
+
+        def said(*arguments):
+            assert dev.main([*arguments]) == 1
+            return capsys.readouterr().out.splitlines()[1:]
+
+        monkeypatch.setattr(dev, "call", call)
+        assert said("test") == said("test", "--fast") == []
+        assert said("test") == ["The last time, `test` took 1.5 minutes here, set-up included"]
+        monkeypatch.setattr(dev.Setup, "installed", True)
+        said("test")
+        assert said("test") == ["The last time, `test` took 1.5 minutes here"]
+        (cache / "times.json").write_text("{half")
+        assert said("test") == []
+        dev.main(["test"])
+        assert dev.main(["clean"]) == 0
+        capsys.readouterr()
+        assert said("test") == []
+
+    def test_a_command_that_was_stopped_has_no_time(self, dev, here, cache, monkeypatch):
+        def call(*_, **__):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(dev, "setup", lambda version: here)
+        monkeypatch.setattr(dev, "call", call)
+        assert dev.main(["test"]) == 1
+        assert not (cache / "times.json").exists()
 
     def test_the_packages_never_come_from_the_user(self, here, monkeypatch):
         monkeypatch.setenv("PYTHONPATH", "/somewhere")

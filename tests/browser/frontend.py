@@ -140,10 +140,12 @@ class FrontEnd:
         return json.loads(self.run("() => JSON.stringify(app.graph.serialize())"))
 
 
-def chromium() -> str:
-    found = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    if found is None or not Path(found).is_file():
-        raise Trouble("No chromium was found: install it (Debian: apt-get install chromium) or name it in CHROMIUM.")
+def chromium(playwright) -> str:
+    """The Chromium that dev.py hands on in CHROMIUM, or else one of the PATH or playwright's own."""
+    ours = os.environ.get("CHROMIUM"), "chromium", "chromium-browser", playwright.chromium.executable_path
+    found = next(filter(None, map(shutil.which, filter(None, ours))), None)
+    if found is None:
+        raise Trouble("No Chromium was found: run `python dev.py test`, install one or name it in CHROMIUM.")
     return found
 
 
@@ -154,8 +156,9 @@ def browsing() -> Iterator:
         from playwright.sync_api import sync_playwright
     except ImportError:
         raise Trouble("playwright is missing: run `python dev.py test`, or pip install playwright.") from None
+    os.environ.setdefault("PLAYWRIGHT_BROWSERS_PATH", "0")  # where dev.py has playwright keep them
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=chromium(playwright), args=FLAGS)
         try:
             yield browser
         finally:

@@ -35,6 +35,7 @@ def test_the_newest_host_has_everything():
     assert not absent
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", ROWS)
 def test_what_is_seen_is_what_is_recorded(row):
     seen = {cell: cells.observed(cell) for cell in cells.cells_of(row)}
