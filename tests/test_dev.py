@@ -494,6 +494,19 @@ class TestChromium:
         assert dev.test(arguments.split(), version) == 0
         assert bool(looked) is needed
 
+    @pytest.mark.parametrize(
+        ("arguments", "needed"),
+        [("", True), ("workflows", True), ("tables", False), ("--check", False), ("workflows --check", False)],
+    )
+    def test_the_documents_need_it_for_the_workflows(self, dev, here, monkeypatch, arguments, needed):
+        ran, looked = [], []
+        monkeypatch.setattr(dev, "setup", lambda version: here)
+        monkeypatch.setattr(dev, "call", lambda place, *command, **_: ran.append(command[2:]) or 0)
+        monkeypatch.setattr(dev, "chromium", lambda place: looked.append(place) or "it")
+        monkeypatch.setenv("CHROMIUM", "")
+        assert dev.main(["docs", *arguments.split()]) == 0
+        assert ran == [("documents.make", *arguments.split())] and bool(looked) is needed
+
     def test_the_tests_drive_the_one_that_was_found(self, dev, path, here, monkeypatch):
         monkeypatch.setattr(dev, "setup", lambda version: here)
         seen = []
