@@ -1,7 +1,6 @@
 """Condition Annealing: noise on the prompts early in the run, for pictures that differ more from seed to seed."""
 
 import functools
-import hashlib
 import logging
 
 import comfy.utils
@@ -9,7 +8,7 @@ import torch
 from comfy_api.latest import io
 
 from ...guidance import cads, cads_gamma
-from ..engine import conditioning, inputs, pipeline
+from ..engine import conditioning, draws, inputs, pipeline
 from ..engine.stages import Condition
 from . import CATEGORY
 
@@ -55,13 +54,8 @@ def texts(cond) -> dict[str, int]:
 
 def noise_like(y: torch.Tensor, *key) -> torch.Tensor:
     """Standard normal noise, the same for the same key on every device; sample i depends on the key and i alone."""
-    return torch.stack([drawn(sample.shape, *key, i) for i, sample in enumerate(y)]).to(y.device)
-
-
-def drawn(shape, *key) -> torch.Tensor:
-    digest = hashlib.sha256(repr(key).encode()).digest()
-    generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big", signed=True))
-    return torch.randn(shape, generator=generator)
+    drawn = [torch.randn(sample.shape, generator=draws.generator(*key, i)) for i, sample in enumerate(y)]
+    return torch.stack(drawn).to(y.device)
 
 
 class ConditionAnnealing(io.ComfyNode):

@@ -474,6 +474,17 @@ def within_one(t):
     return t.clamp(-1, 1)
 
 
+def tokens_of(shuffle, order, *latents) -> Tensor:
+    """Latents whose channels are taken for tokens, put into an order."""
+    tokens = [t.flatten(2) for t in latents]
+    return shuffle(*tokens, order=order(tokens[0].shape[1], device=tokens[0].device)).view_as(latents[0])
+
+
+def turned(count: int, device) -> Tensor:
+    """The second token first, and the first one last."""
+    return torch.arange(1, count + 1, device=device) % count
+
+
 METHODS = [
     Method("cfg", plain, lambda s, w: oracle.cfg(s.cond, s.uncond, w), at=((1.0, cond), (0.0, uncond))),
     Method(
@@ -772,6 +783,30 @@ METHODS = [
         lambda s, w: (1 - w) * s.first + w * s.second,
         at=((0.0, first), (1.0, lambda p: p.second)),
         scales=(0.0, 1.0),
+    ),
+    Method(
+        "shuffle_tokens",
+        lambda p, w: tokens_of(g.shuffle_tokens, turned, p.first),
+        lambda s, w: oracle.shuffle_tokens(s.first, s.first.shape[0]),
+        reductions=(
+            (
+                "order = 0, 1, ...",
+                lambda p, w: tokens_of(g.shuffle_tokens, torch.arange, p.first),
+                lambda p, w: p.first,
+            ),
+        ),
+    ),
+    Method(
+        "shuffle_added",
+        lambda p, w: tokens_of(g.shuffle_added, turned, p.first, p.second),
+        lambda s, w: oracle.shuffle_added(s.first, s.second, s.first.shape[0]),
+        reductions=(
+            (
+                "order = 0, 1, ...",
+                lambda p, w: tokens_of(g.shuffle_added, torch.arange, p.first, p.second),
+                lambda p, w: p.second,
+            ),
+        ),
     ),
     nag("nag", tau=2.5, alpha=0.25, norm=1),
     nag("nag L2, at once", tau=1.2, alpha=1.0, norm=2),

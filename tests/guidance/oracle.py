@@ -564,3 +564,13 @@ def rectified_cfgpp(cond, cond_middle, uncond_middle, alpha, t, t_middle):
     """The D whose velocity, seen from any x, is v_c(x) + alpha [v_c(x~) - v_u(x~)]; here from x = 0."""
     velocity = -cond / t + alpha * (-cond_middle + uncond_middle) / t_middle
     return -t * velocity
+
+
+def shuffle_tokens(tokens, count):
+    """Every token in the place of the one before it."""
+    return np.stack([tokens[(place + 1) % count] for place in range(count)])
+
+
+def shuffle_added(before, after, count):
+    added = [after[i] - before[i] for i in range(count)]
+    return np.stack([before[place] + added[(place + 1) % count] for place in range(count)])

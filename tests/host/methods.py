@@ -30,7 +30,14 @@ from azimuth.nodes.rules import (
     tcfg,
 )
 from azimuth.nodes.strength import adaptive_guidance, cfgpp, scheduled_cfg, uncond_reuse
-from azimuth.nodes.terms import autoguidance, perturbed_attention, self_attention, skip_layer, smoothed_energy
+from azimuth.nodes.terms import (
+    autoguidance,
+    perturbed_attention,
+    self_attention,
+    skip_layer,
+    smoothed_energy,
+    token_perturbation,
+)
 from rows import (
     DISTILLED,
     DRAWN,
@@ -294,6 +301,12 @@ METHODS = [
         smoothed_energy.SmoothedEnergy,
         {**TERM, "blur": 1.0, "blocks": "1, middle 0", "rescale": 0.7},
         lambda cfg: [{"blur": 0.0}],
+    ),
+    Method("tpg", token_perturbation.TokenPerturbation, {**TERM, "blocks": "auto"}, term_is_off),
+    Method(
+        "tpg_rescaled",
+        token_perturbation.TokenPerturbation,
+        {**TERM, "blocks": "1, middle 0", "rescale": 0.7},
     ),
     Method(
         "slg",
