@@ -119,6 +119,21 @@ def smooth_queries(p: Latents, sigma: float) -> Tensor:
     return g.smooth_queries(tokens, size=size, sigma=sigma)
 
 
+@functools.cache
+def order(count: int, device: torch.device) -> Tensor:
+    return torch.randperm(count, generator=torch.Generator().manual_seed(0)).to(device)
+
+
+def shuffle_tokens(p: Latents) -> Tensor:
+    tokens = queries(p, 2)[0]
+    return g.shuffle_tokens(tokens, order=order(tokens.shape[-2], tokens.device))
+
+
+def shuffle_added(p: Latents) -> Tensor:
+    before = queries(p, 2)[0]
+    return g.shuffle_added(before, before.flip(-1), order=order(before.shape[-2], before.device))
+
+
 def attention_mass(p: Latents) -> Tensor:
     """Of one picture, as a UNet's middle block has it."""
     tokens, size = queries(p, 8)
@@ -359,6 +374,8 @@ FUNCTIONS = (
     Function("nag", lambda p: g.nag(p.cond, p.uncond, scale=5.0), limit=5.0),
     Function("smooth_queries", functools.partial(smooth_queries, sigma=10.0)),
     Function("smooth_queries, their mean", functools.partial(smooth_queries, sigma=10000.0)),
+    Function("shuffle_tokens", shuffle_tokens),
+    Function("shuffle_added", shuffle_added),
     Function("attention_mass", attention_mass),
     Function("blurred_where_attended", blurred_where_attended),
     Function("with_same_noise", lambda p: g.with_same_noise(p.x, p.cond, p.uncond, 0.5, kind="flow")),

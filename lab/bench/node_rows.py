@@ -130,6 +130,10 @@ def seg(**values):
     return term(nodes.terms.smoothed_energy.SmoothedEnergy, blocks="auto", rescale=0.0, **values)
 
 
+def tpg(**values):
+    return term(nodes.terms.token_perturbation.TokenPerturbation, blocks="auto", rescale=0.0, **values)
+
+
 def skip_layer(scale):
     values = {"scale": scale, "blocks": "middle 0", "skip": "block", "start": 0.0, "end": 1.0, "rescale": 0.0}
     return patch(nodes.terms.skip_layer.SkipLayer, {"preset": "custom", **values})
@@ -304,6 +308,8 @@ NODES = (
     ),
     Node("SEG, with its passes", Way(seg(blur=10000.0)), on="model"),
     Node("SEG at blur 0", Way(seg(blur=0.0)), off=True),
+    Node("TPG, with its passes", Way(tpg()), on="model"),
+    Node("TPG at scale 0", Way(tpg(scale=0.0)), off=True),
     Node("Skip Layer Guidance, with its passes", Way(skip_layer(1.0)), on="model"),
     Node("Skip Layer Guidance at scale 0", Way(skip_layer(0.0)), off=True),
     Node(

@@ -54,8 +54,11 @@ def texts(cond) -> dict[str, int]:
 
 def noise_like(y: torch.Tensor, *key) -> torch.Tensor:
     """Standard normal noise, the same for the same key on every device; sample i depends on the key and i alone."""
-    drawn = [torch.randn(sample.shape, generator=draws.generator(*key, i)) for i, sample in enumerate(y)]
-    return torch.stack(drawn).to(y.device)
+    return torch.stack([drawn(sample.shape, *key, i) for i, sample in enumerate(y)]).to(y.device)
+
+
+def drawn(shape, *key) -> torch.Tensor:
+    return torch.randn(shape, generator=draws.generator(*key))
 
 
 class ConditionAnnealing(io.ComfyNode):
