@@ -8,9 +8,9 @@ each layer and call, and is never undone; the way round the transformer keeps it
 Space: the model's hidden states. Shapes: tokens, before and after (..., N, D); order (N,), whole numbers, on their
 device: token order[i] comes to place i. All of a batch are put into the same order.
 Identity: the order 0, 1, ..., N - 1 is the tokens, or `after`, bit for bit. A shuffle keeps every value.
-Departures: the second form, for models that the paper does not try. There the tokens that pass the blocks are the
-picture itself, so that P H would give the prediction in another order, its noise too. In a UNet's transformer of one
-layer both forms are the same.
+Departures: the second form; the paper measures SDXL and SD2.1, which are UNets. In a transformer without a way round
+it, the tokens are the picture itself, so that P H would give the prediction in another order, its noise too. In a
+UNet's transformer of one layer both forms are the same.
 """
 
 from torch import Tensor

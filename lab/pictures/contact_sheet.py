@@ -285,8 +285,8 @@ MORE = (
     Row("PAG", "w = 1, scale 2: no negative pass", 1.0, (Node("AzimuthPerturbedAttention", {"scale": 2.0}),)),
     Row("SEG", f"w = {LOW:g}, scale 2", LOW, (Node("AzimuthSmoothedEnergy", {"scale": 2.0}),)),
     Row("SEG", "w = 1, scale 2: no negative pass", 1.0, (Node("AzimuthSmoothedEnergy", {"scale": 2.0}),)),
-    Row("TPG", f"w = {LOW:g}, scale 2", LOW, (Node("AzimuthTokenPerturbation", {"scale": 2.0}),)),
-    Row("TPG", "w = 1, scale 2: no negative pass", 1.0, (Node("AzimuthTokenPerturbation", {"scale": 2.0}),)),
+    Row("TPG", f"cfg {LOW:g}: scale 2", LOW, (Node("AzimuthTokenPerturbation", {"scale": 2.0}),)),
+    Row("TPG", "cfg 1: scale 2, no negative pass", 1.0, (Node("AzimuthTokenPerturbation", {"scale": 2.0}),)),
     Row(
         "Skip Layer Guidance",
         f"w = {LOW:g}, scale 1 without the middle block",

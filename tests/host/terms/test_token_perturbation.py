@@ -235,6 +235,42 @@ def test_what_a_block_of_a_transformer_adds_comes_to_other_tokens(net, cfg):
     assert distance(predict(tpg(patched, blocks=net.blocks), cfg=cfg, **at), expected) < EXACT
 
 
+# ---- departures
+
+
+def test_departure_shuffled_tokens_themselves_would_be_the_prediction_in_another_order():
+    """SD3 knows a token's place from the token alone, so that what comes out stands where what goes in stood."""
+    patched, at = architecture(dit), at_of(NETS["SD3"])
+    block = patched.model.diffusion_model.joint_blocks[1]
+    original, places = block.forward, order(("double", 1, 0), 12)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(block, "forward", lambda text, x, *args, **how: original(text, x[:, places], *args, **how))
+        bad = predict(patched, cfg=1.0, **at)
+    plain, shuffled = ((at["x"] - d).unfold(2, 2, 2).unfold(3, 2, 2) for d in (predict(patched, cfg=1.0, **at), bad))
+    assert distance(shuffled.flatten(2, 3), plain.flatten(2, 3)[:, :, places]) < EXACT
+
+
+def test_in_a_transformer_of_one_layer_of_a_unet_both_forms_are_the_same():
+    layer, at = model().model.diffusion_model.middle_block[1], {"x": noise(2) * 3.0, "sigma": 3.0}
+    original = layer.forward
+
+    def forward(x, *args, **how):
+        before, after = (t.flatten(2).transpose(1, 2) for t in (x, original(x, *args, **how)))
+        made = moved(before, after, 0, before.shape[1], ("middle", 0, 0))
+        return made.transpose(1, 2).view_as(x)
+
+    with with_layers(model(), MIDDLE):
+        first = predict(model(), cfg=1.0, **at)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layer, "forward", forward)
+        second = predict(model(), cfg=1.0, **at)
+    assert distance(first, second) < EXACT
+    assert distance(first, predict(model(), cfg=1.0, **at)) > 1e-3
+
+
+# ---- what lies beside a picture
+
+
 @pytest.mark.parametrize("block", ["0", "single 0"])
 def test_reference_pictures_stay_where_they_are(block):
     net, patched = NETS["Flux, single" if " " in block else "Flux, double"], architecture(flux)
