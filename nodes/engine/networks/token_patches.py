@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 
 import torch
+from comfy.model_management import device_supports_non_blocking
 from torch import Tensor
 
 from ....guidance import shuffle_added, shuffle_tokens
@@ -20,8 +21,9 @@ Order = Callable[[tuple, int], Tensor]
 
 
 def on(tokens: Tensor, order: Order, place: tuple) -> Tensor:
-    """The order of these tokens, on their device."""
-    return order(place, tokens.shape[-2]).to(tokens.device)
+    """The order of these tokens, on their device, without waiting for it where the host can do so."""
+    at_once = device_supports_non_blocking(tokens.device)
+    return order(place, tokens.shape[-2]).to(tokens.device, non_blocking=at_once)
 
 
 # ---- a UNet
