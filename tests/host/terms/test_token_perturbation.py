@@ -104,6 +104,22 @@ def test_the_layers_of_a_unet_get_their_tokens_in_another_order(net, blocks, cho
     assert distance(predict(tpg(net, blocks=blocks), cfg=cfg, **at), expected) < EXACT
 
 
+def narrow_sdxl():
+    """SDXL's UNet with all its blocks and layers."""
+    depths = {"transformer_depth": [0, 0, 2, 2, 10, 10], "transformer_depth_middle": 10}
+    depths |= {"transformer_depth_output": [0, 0, 0, 2, 2, 2, 10, 10, 10], "num_res_blocks": [2, 2, 2]}
+    return comfy.supported_models.SDXL({**sdxl().unet_config, **depths, "channel_mult": [1, 2, 4]})
+
+
+def test_auto_is_the_last_two_blocks_of_the_input_side_as_in_the_papers_code():
+    net, at = architecture(narrow_sdxl), {"x": noise(1) * 3.0, "sigma": 3.0}
+    c = predict(net, cfg=1.0, **at)
+    with with_layers(net, [("input", 7), ("input", 8)]):
+        bad = predict(net, cfg=1.0, **at)
+    assert distance(bad, c) > 1e-3
+    assert distance(predict(tpg(net), **at), predict(net, **at) + S * (c - bad)) < EXACT
+
+
 def test_a_unet_without_attention_on_its_input_side_is_shuffled_in_the_middle(monkeypatch):
     own = pipeline.weak.blocks.UNET.blocks
     monkeypatch.setattr(
