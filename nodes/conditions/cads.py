@@ -1,7 +1,6 @@
 """Condition Annealing: noise on the prompts early in the run, for pictures that differ more from seed to seed."""
 
 import functools
-import hashlib
 import logging
 
 import comfy.utils
@@ -9,7 +8,7 @@ import torch
 from comfy_api.latest import io
 
 from ...guidance import cads, cads_gamma
-from ..engine import conditioning, inputs, pipeline
+from ..engine import conditioning, draws, inputs, pipeline
 from ..engine.stages import Condition
 from . import CATEGORY
 
@@ -59,9 +58,7 @@ def noise_like(y: torch.Tensor, *key) -> torch.Tensor:
 
 
 def drawn(shape, *key) -> torch.Tensor:
-    digest = hashlib.sha256(repr(key).encode()).digest()
-    generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big", signed=True))
-    return torch.randn(shape, generator=generator)
+    return torch.randn(shape, generator=draws.generator(*key))
 
 
 class ConditionAnnealing(io.ComfyNode):

@@ -233,6 +233,11 @@ class Streams:
             return self.place(0, self.text, length)
         return None
 
+    def of_latents(self) -> list[slice]:
+        """Of each sequence the tokens of its latent."""
+        first = self.joined or 0
+        return [self.place(i, first, length)[0] for i, length in enumerate(self.lengths)]
+
     def place(self, index: int, start: int, stop: int):
         latent = self.latents[index] if index < len(self.latents) else None
         return self.places.place(slice(start, stop), latent)

@@ -10,8 +10,9 @@ from comfy.ldm.modules.attention import SpatialTransformer
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 
 from ... import host
-from . import sequence_patches
+from . import sequence_patches, token_patches
 from .block_patches import Change, Tokens, hand_on, in_block, in_layer, without
+from .token_patches import Order
 from .unfit import Unfit
 
 
@@ -106,6 +107,13 @@ class Transformer:
             key = f"{block.kind}_block", block.index
             replaced[key] = in_block(change, replaced.get(key), Tokens(patch_size(net), self.further), reached)
 
+    def shuffle(self, options: dict, chosen, order: Order, net, reached: list) -> None:
+        replaced = options.setdefault("patches_replace", {}).setdefault("dit", {})
+        places = Tokens(patch_size(net), self.further)
+        for block in chosen:
+            key = f"{block.kind}_block", block.index
+            replaced[key] = token_patches.around_block(block, order, places, replaced.get(key), reached)
+
 
 @dataclass(frozen=True)
 class Sequence(Transformer):
@@ -120,6 +128,10 @@ class Sequence(Transformer):
     def attend(self, options: dict, chosen, change: Change, net, reached: list) -> None:
         places, multiple = Tokens(patch_size(net), self.further), net.pad_tokens_multiple or 1
         sequence_patches.attend(options, {block.index for block in chosen}, change, places, multiple, reached)
+
+    def shuffle(self, options: dict, chosen, order: Order, net, reached: list) -> None:
+        places = Tokens(patch_size(net), self.further)
+        token_patches.after_blocks(options, {block.index: block for block in chosen}, order, places, reached)
 
 
 class Unet:
@@ -151,6 +163,11 @@ class Unet:
             # For the host a key of three, which names a single layer, goes before the block's key of two.
             for key in {tuple(block), *(key for key in replaced if key[:2] == tuple(block))}:
                 replaced[key] = in_layer(change, replaced.get(key), reached)
+
+    def shuffle(self, options: dict, chosen, order: Order, net, reached: list) -> None:
+        patches = options.setdefault("patches", {})
+        patch = token_patches.in_layers({tuple(block) for block in chosen}, order, reached)
+        patches["middle_patch"] = [patch, *patches.get("middle_patch", [])]
 
 
 UNET = Unet()

@@ -23,7 +23,14 @@ from azimuth.nodes.look import report
 from azimuth.nodes.negatives import contrastive, dynamic_negative, negative_guidance, safe_latent
 from azimuth.nodes.rules import angle_domain, apg, beta_cfg, dynamic_thresholding, ratio_aware, smc
 from azimuth.nodes.strength import adaptive_guidance, cfgpp, schedule, scheduled_cfg, uncond_reuse
-from azimuth.nodes.terms import autoguidance, perturbed_attention, self_attention, skip_layer, smoothed_energy
+from azimuth.nodes.terms import (
+    autoguidance,
+    perturbed_attention,
+    self_attention,
+    skip_layer,
+    smoothed_energy,
+    token_perturbation,
+)
 from comfy.patcher_extension import WrappersMP
 from comfy_api.latest import io
 from methods import BY_NAME, METHODS, stack
@@ -73,6 +80,8 @@ NUMBERS = [
     (perturbed_attention, "PerturbedAttention", "pag", "strength", 0.0, 1.0),
     (perturbed_attention, "PerturbedAttention", "pag", "rescale", 0.0, 1.0),
     (smoothed_energy, "SmoothedEnergy", "seg", "blur", 0.0, 10000.0),
+    (token_perturbation, "TokenPerturbation", "tpg", "scale", 0.0, 100.0),
+    (token_perturbation, "TokenPerturbation", "tpg", "rescale", 0.0, 1.0),
     (skip_layer, "SkipLayer", "slg", "scale", 0.0, 100.0),
     (autoguidance, "Autoguidance", "autoguidance", "scale", 0.0, 100.0),
     (self_attention, "SelfAttention", "sag", "blur", 0.0, 10.0),
@@ -164,7 +173,7 @@ def test_an_empty_conditioning_is_refused(name):
 
 @pytest.mark.parametrize("bad", ["", "  ", None, 7, "seven", "7,", "9-7", "middle", "input 4; 5", "0-5000"], ids=repr)
 def test_blocks_that_name_nothing_are_refused(bad):
-    for name in ("pag", "seg"):
+    for name in ("pag", "seg", "tpg"):
         with pytest.raises(ValueError, match="input blocks.*(write|first)"):
             BY_NAME[name].on(model(), blocks=bad)
     with pytest.raises(ValueError, match="input blocks"):

@@ -1,0 +1,39 @@
+"""Token perturbation guidance (TPG): the tokens of a layer in another order.
+
+Paper: Rajabi, Mehraban, Sadat, Taati 2025, "Token Perturbation Guidance for Diffusion Models", arXiv 2506.10036. Its
+code is pipeline_sdxl_tpg.py.
+Formula: H' = P H goes into a layer of a UNet's transformers instead of H, with a permutation P of the tokens, one for
+each layer and call, and is never undone; the way round the transformer keeps its places.
+    In a transformer without such a way, a block B that makes B(H) of H gives out H + P (B(H) - H).
+Space: the model's hidden states. Shapes: tokens, before and after (..., N, D); order (N,), whole numbers, on their
+device: token order[i] comes to place i. All of a batch are put into the same order.
+Identity: the order 0, 1, ..., N - 1 is the tokens, or `after`, bit for bit. A shuffle keeps every value.
+Departures: the second form; the paper measures SDXL and SD2.1, which are UNets. In a transformer without a way round
+it, the tokens are the picture itself, so that P H would give the prediction in another order, its noise too. In a
+UNet's transformer of one layer both forms are the same.
+"""
+
+from torch import Tensor
+
+from ..tensors.reduce import wide
+
+__all__ = ["shuffle_added", "shuffle_tokens"]
+
+
+def shuffle_tokens(tokens: Tensor, *, order: Tensor) -> Tensor:
+    """P H.
+
+    Raises ValueError if the order is not one of as many tokens.
+    """
+    if order.shape != tokens.shape[-2:-1]:
+        raise ValueError(f"an order of {order.numel()} does not put {tokens.shape[-2]} tokens in their places.")
+    return tokens.index_select(-2, order)
+
+
+def shuffle_added(before: Tensor, after: Tensor, *, order: Tensor) -> Tensor:
+    """H + P (B(H) - H) for H `before` and B(H) `after`, in the dtype of `after`.
+
+    Raises ValueError if the order is not one of as many tokens.
+    """
+    stayed = wide(before) - wide(shuffle_tokens(before, order=order))
+    return (stayed + wide(shuffle_tokens(after, order=order))).to(after.dtype)
