@@ -82,7 +82,7 @@ def test_flow_models_too():
 
 REMEMBERING = [m.name for m in METHODS if any(s.remembers for s in stages.of(m.on(model())))]
 LATER = {"adaptive": {"start": 0.4}}  # the first step, after which it would be done, is evaluated once alone
-BY_CALL = ["s2"]  # it draws other blocks in every call, as its page says
+BY_CALL = ["s2", "tpg", "tpg_rescaled"]  # they draw something else in every call, as their pages say
 SECOND_ORDER = pytest.mark.parametrize("sampler", ["heun", "dpmpp_2s_ancestral"])
 
 
