@@ -21,7 +21,8 @@ from pathlib import Path
 spec = importlib.util.spec_from_file_location("azimuth_dev", {str(ROOT / "dev.py")!r})
 dev = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(dev)
-dev.setup = lambda version: dev.Setup(Path(sys.prefix), Path(os.environ["COMFYUI_PATH"]))
+from workbench import environments, processes
+dev.setup = lambda version: environments.Setup(Path(sys.prefix), Path(os.environ["COMFYUI_PATH"]))
 """
 
 # A family of three, of which only a signal that cannot be refused ends the youngest.
@@ -101,7 +102,7 @@ def test_a_stopped_run_of_the_tests_leaves_nothing(tmp_path, number, whole_group
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_nor_does_any_other_command_whatever_its_children_do(tmp_path, number, whole_group):
     code = f"""
-dev.SECONDS_TO_END = 0.2
+processes.SECONDS_TO_END = 0.2
 dev.COMMANDS["demo"] = lambda options: dev.call(dev.setup(None), sys.executable, "-c", {STUBBORN!r})
 sys.exit(dev.main(["demo"]))
 """
