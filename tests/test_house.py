@@ -21,6 +21,7 @@ FLOORS = {
         [f"nodes/{chapter}" for chapter in CHAPTERS],
     ],
     "specimens": [["specimens"], [f"specimens/{folder}" for folder in ("tensors", *CHAPTERS)]],
+    "workbench": [["workbench"]],
     "lab": [["lab"], ["lab/models"], ["lab/measure", "lab/bench", "lab/pictures"]],
 }
 # What finds the files of a package stands above them all, and so does the node of the lab.
