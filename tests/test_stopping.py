@@ -27,7 +27,7 @@ dev.setup = lambda version: environments.Setup(Path(sys.prefix), Path(os.environ
 
 # A family of three, of which only a signal that cannot be refused ends the youngest.
 REFUSE = "import signal, time; [signal.signal(s, signal.SIG_IGN) for s in (2, 15)]; print('ready', flush=True)"
-STUBBORN = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {REFUSE + '; time.sleep(600)'!r}])"
+STUBBORN = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {REFUSE + '; time.sleep(600)'!r}]).wait()"
 
 # What a run of the tests of the front-end is made of, by a word of its command line.
 KINDS = {"pytest": "pytest", "a worker": "exec(eval(sys.stdin.readline()))", "a server": "main.py"}
