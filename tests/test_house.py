@@ -12,6 +12,7 @@ CHAPTERS = ("strength", "conditions", "negatives", "rules", "terms", "correction
 
 # From the ground up: a file may import files of its own floor, but for chapters, and of those below.
 FLOORS = {
+    "workbench": [["workbench"]],
     "guidance": [["guidance/tensors"], ["guidance"], [f"guidance/{chapter}" for chapter in CHAPTERS[:-1]]],
     "nodes": [
         ["guidance"],
@@ -21,7 +22,6 @@ FLOORS = {
         [f"nodes/{chapter}" for chapter in CHAPTERS],
     ],
     "specimens": [["specimens"], [f"specimens/{folder}" for folder in ("tensors", *CHAPTERS)]],
-    "workbench": [["workbench"]],
     "lab": [["lab"], ["lab/models"], ["lab/measure", "lab/bench", "lab/pictures"]],
 }
 # What finds the files of a package stands above them all, and so does the node of the lab.
