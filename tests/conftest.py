@@ -1,4 +1,4 @@
-"""Puts `specimens` in place for every test: none of the repository's folders goes on `sys.path`."""
+"""Puts `specimens` and `workbench` in place for every test: none of the repository's folders goes on `sys.path`."""
 
 import importlib.util
 import sys
@@ -10,10 +10,10 @@ from .parts import Hooks
 
 ROOT = Path(__file__).resolve().parent.parent
 
-if "specimens" not in sys.modules:
-    spec = importlib.util.spec_from_file_location("specimens", ROOT / "specimens" / "__init__.py")
-    sys.modules["specimens"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(sys.modules["specimens"])
+for package in {"specimens", "workbench"} - {*sys.modules}:
+    spec = importlib.util.spec_from_file_location(package, ROOT / package / "__init__.py")
+    sys.modules[package] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules[package])
 
 
 class RootIsNotAPackage:

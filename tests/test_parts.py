@@ -60,8 +60,9 @@ def project(tmp_path):
     for name in ("conftest.py", "parts.py"):
         shutil.copy(TESTS / name, tmp_path / "tests")
     shutil.copy(TESTS.parent / "pyproject.toml", tmp_path)
-    (tmp_path / "specimens").mkdir()
-    shutil.copy(TESTS.parent / "specimens" / "__init__.py", tmp_path / "specimens")
+    for package in ("specimens", "workbench"):
+        (tmp_path / package).mkdir()
+        shutil.copy(TESTS.parent / package / "__init__.py", tmp_path / package)
     return tmp_path
 
 

@@ -1,33 +1,24 @@
 """The table of what hosts have, against this host: no test is left out that could run."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 from features import FEATURES, VERSION, due, need, number
 
-DEV = Path(__file__).resolve().parents[3] / "dev.py"
+from workbench.hosts import HOSTS
 
-
-def versions() -> list[str]:
-    """The hosts that dev.py knows, oldest first."""
-    spec = importlib.util.spec_from_file_location("azimuth_dev", DEV)
-    dev = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(dev)
-    return list(dev.HOSTS)
+VERSIONS = list(HOSTS)  # oldest first
 
 
 @pytest.mark.parametrize("name", FEATURES)
 def test_the_host_has_what_its_version_should(name):
     since, there = FEATURES[name]
-    assert since in versions()[1:]  # what the oldest has needs no row
-    if due(name) or VERSION in versions():
+    assert since in VERSIONS[1:]  # what the oldest has needs no row
+    if due(name) or VERSION in VERSIONS:
         assert there() == due(name)
 
 
 @pytest.mark.parametrize("name", FEATURES)
 def test_only_a_host_that_is_too_old_skips(name):
-    assert due(name, versions()[-1]) and not due(name, versions()[0])
+    assert due(name, VERSIONS[-1]) and not due(name, VERSIONS[0])
     if due(name):
         need(name)
     else:
