@@ -16,8 +16,9 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no such sig
 
 # dev.py with the environment of this test run and the host that it has, so that nothing is set up.
 START = f"""
-import importlib.util, os, sys
+import importlib.util, os, signal, sys
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for what it runs in the background
 spec = importlib.util.spec_from_file_location("azimuth_dev", {str(ROOT / "dev.py")!r})
 dev = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(dev)
