@@ -89,6 +89,15 @@ def test_no_files_import_each_other_in_a_circle(package):
     graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
 
 
+def test_no_test_file_imports_another():
+    """That would load it a second time; what tests share stands in a file of its own."""
+    for path in files("tests"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, (ast.Import, ast.ImportFrom)) else []
+            assert not any(name.split(".")[-1].startswith("test_") for name in names), path
+
+
 def test_chapters_are_the_same_everywhere():
     """In the mathematics all but the last, which looks and does not count; tests where there is something to test."""
     for package, chapters in (("guidance", CHAPTERS[:-1]), ("nodes", CHAPTERS)):

@@ -27,6 +27,11 @@ UNET = {
 }
 
 
+def without_a_middle():
+    """A UNet with attention everywhere but in its middle, as in some distilled ones."""
+    return comfy.supported_models.SD15({**UNET, "transformer_depth_middle": -1})
+
+
 def sd2():
     """SD2's UNet, which predicts v: the host tells by the spread of a bias, in `hints`."""
     config = comfy.supported_models.SD20({**UNET, "use_linear_in_transformer": True})

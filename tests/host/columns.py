@@ -15,15 +15,15 @@ import comfy_extras.nodes_perpneg as perpneg
 import node_helpers
 import torch
 from architectures import WIDTH
+from attached import HALF, control_net, lora
 from azimuth.nodes.samplers.cfgpp_dpmpp import CFGPPSampler
 from azimuth.nodes.samplers.rectified_cfgpp import RectifiedCFGPP
 from comfy_extras.nodes_model_advanced import RescaleCFG
 from comfy_extras.nodes_pag import PerturbedAttentionGuidance
 from comfy_extras.nodes_tcfg import TCFG
+from context_windows import windowed
 from methods import BY_NAME
 from rows import weaker
-from test_latents import windowed
-from test_negatives import HALF, control_net, lora
 from tiny import (
     architecture,
     custom,

@@ -22,7 +22,7 @@ from comfy_extras.nodes_tcfg import TCFG
 from comfy_extras.nodes_video_model import VideoLinearCFGGuidance, VideoTriangleCFGGuidance
 from features import FRESCA, PRE_CFG, need
 from methods import BY_NAME, stack
-from test_latents import RANKS, setting
+from ranks import RANKS, setting
 from tiny import (
     EMPTY,
     alone,

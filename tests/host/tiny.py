@@ -205,6 +205,16 @@ def basic(patched):
     return run_node(custom.BasicGuider, patched, text(1))
 
 
+# What makes each guider, by the host's name of it.
+GUIDERS = {
+    "CFG Guider": cfg_guider,
+    "Perp-Neg Guider": perp_neg,
+    "Dual CFG Guider": lambda: dual("regular"),
+    "Dual CFG Guider (nested)": lambda: dual("nested"),
+    "Dual Model CFG Guider": dual_model,
+}
+
+
 def alone(conditioning, patched=None, **how):
     """D(x; conditioning), evaluated by the host on its own."""
     return predict(patched or model(), cfg=1.0, positive=conditioning, **how)

@@ -7,10 +7,10 @@ from architectures import dit, flux
 from azimuth import guidance
 from azimuth.nodes.conditions import cads as node
 from methods import BY_NAME
-from test_distilled_guidance import basic
 from tiny import (
     alone,
     architecture,
+    basic,
     distance,
     model,
     noise,

@@ -15,10 +15,12 @@ from azimuth.nodes.look import report
 from comfy.patcher_extension import WrappersMP
 from comfy_extras.nodes_model_advanced import RescaleCFG
 from comfy_extras.nodes_perpneg import PerpNegGuider
+from distilled_flux import AT, EXACT, HIGH, LOW, W, X, at_guidance, embedded, literal_pair, net, paired, run
 from methods import BY_NAME, ELSEWHERE
 from tiny import (
     alone,
     architecture,
+    basic,
     custom,
     distance,
     initialise,
@@ -35,56 +37,7 @@ from tiny import (
     watch,
 )
 
-EXACT = 1e-4
-LOW, HIGH, W = 1.5, 3.5, 4.0
-X = tensor(5, 1, 16, 8, 8)
-AT = {"x": X, "sigma": 0.6}
 ROWS = [pytest.param(method, i, id=f"{method.name}-{i}") for method in ELSEWHERE for i in range(len(method.neutral(1)))]
-
-
-def net():
-    return architecture(flux)
-
-
-def embedded(**changes):
-    return BY_NAME["distilled"].on(net(), **changes)
-
-
-def paired(patched=None, **changes):
-    return BY_NAME["distilled_pair"].on(patched or net(), **changes)
-
-
-def basic(patched):
-    return run_node(custom.BasicGuider, patched, text(1))
-
-
-@pytest.fixture
-def heard():
-    """What the inner model is told: one list of guidance numbers per forward pass."""
-    found = []
-
-    def note(module, args, kwargs):
-        found.append(kwargs["guidance"].tolist() if "guidance" in kwargs else None)
-
-    hook = net().model.diffusion_model.register_forward_pre_hook(note, with_kwargs=True)
-    yield found
-    hook.remove()
-
-
-def run(patched, cfg=1.0, steps=6, **how):
-    return sample(patched, cfg=cfg, steps=steps, x=how.pop("x", X), **how)
-
-
-def at_guidance(value, **how):
-    """D(g), evaluated by the host on its own."""
-    return alone(text(1, guidance=value), net(), **{**AT, **how})
-
-
-def literal_pair(**how):
-    """D_c and D_u, written out."""
-    low, high = at_guidance(LOW, **how), at_guidance(HIGH, **how)
-    delta = (high - low) / (HIGH - LOW)
-    return low + (1 - LOW) * delta, low - LOW * delta
 
 
 # ---- schedule

@@ -7,26 +7,11 @@ from azimuth import guidance
 from azimuth.nodes.engine import stages
 from azimuth.nodes.engine.run import RUN
 from azimuth.nodes.samplers.rectified_cfgpp import RectifiedCFGPP
+from distilled_flux import AT, EXACT, HIGH, LOW, W, X, at_guidance, embedded, literal_pair, net, paired, run
 from features import need
 from methods import BY_NAME, METHODS
 from rows import weaker
-from test_distilled_guidance import (
-    AT,
-    EXACT,
-    HIGH,
-    LOW,
-    W,
-    X,
-    at_guidance,
-    basic,
-    embedded,
-    heard,  # noqa: F401  (a fixture)
-    literal_pair,
-    net,
-    paired,
-    run,
-)
-from tiny import custom, distance, passes, predict, run_node, sample, scales, tensor, text, watch
+from tiny import basic, custom, distance, passes, predict, run_node, sample, scales, tensor, text, watch
 
 MAKES = pytest.mark.parametrize("make", [None, basic], ids=["KSampler", "Basic Guider"])
 

@@ -11,7 +11,7 @@ import comfy.supported_models
 import comfy.utils
 import pytest
 import torch
-from architectures import packed
+from architectures import flux, packed
 from azimuth import guidance
 from comfy_extras.nodes_cfg import CFGNorm
 from comfy_extras.nodes_eps import EpsilonScaling, TemporalScoreRescaling
@@ -20,7 +20,7 @@ from methods import BY_NAME, stack
 from tiny import (
     alone,
     architecture,
-    custom,
+    basic,
     distance,
     model,
     noise,
@@ -125,18 +125,6 @@ def test_their_order_is_not_that_of_the_wires(kind):
 # ---- without a negative pass
 
 
-def basic(patched):
-    return custom.BasicGuider.execute(patched, text(1)).args[0]
-
-
-def distilled():
-    """Flux's transformer with a guidance embedding."""
-    blocks = {"hidden_size": 64, "mlp_ratio": 2.0, "num_heads": 2, "depth": 1, "depth_single_blocks": 1}
-    places = {"axes_dim": [8, 12, 12], "theta": 10000, "patch_size": 2, "txt_ids_dims": []}
-    widths = {"in_channels": 16, "out_channels": 16, "vec_in_dim": 8, "context_in_dim": 64, "qkv_bias": True}
-    return comfy.supported_models.Flux({"image_model": "flux", "guidance_embed": True, **blocks, **places, **widths})
-
-
 WITHOUT_NEGATIVE = ["tangential", "epsilon_scaling", "tsr"]
 ALONE = {
     "CFG Guider at cfg 1": {"cfg": 1.0},
@@ -148,7 +136,7 @@ ALONE = {
 @pytest.mark.parametrize("kind", ["eps", "flow", "distilled"])
 @pytest.mark.parametrize("name", WITHOUT_NEGATIVE)
 def test_at_one_pass_a_step_the_positive_itself_is_corrected(name, kind, how, said):
-    patched = architecture(distilled) if kind == "distilled" else model(kind)
+    patched = architecture(flux) if kind == "distilled" else model(kind)
     x = torch.stack([tensor(seed, 16, 8, 8) for seed in (1, 2)]) if kind == "distilled" else noise(2)
     seen = []
     corrected = BY_NAME[name].on(patched)

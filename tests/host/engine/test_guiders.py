@@ -10,6 +10,7 @@ from comfy.patcher_extension import WrappersMP
 from methods import BY_NAME, stack
 from tiny import (
     EMPTY,
+    GUIDERS,
     alone,
     basic,
     cfg_guider,
@@ -33,14 +34,6 @@ from specimens.rules.dynamic_thresholding import MIMIC
 
 W, S = 5.0, 1.5
 EXACT = 1e-4
-
-GUIDERS = {
-    "CFG Guider": cfg_guider,
-    "Perp-Neg Guider": perp_neg,
-    "Dual CFG Guider": lambda: dual("regular"),
-    "Dual CFG Guider (nested)": lambda: dual("nested"),
-    "Dual Model CFG Guider": dual_model,
-}
 
 
 @pytest.fixture(autouse=True)

@@ -7,11 +7,14 @@ import comfy.nested_tensor
 import comfy.utils
 import pytest
 import torch
-from architectures import audio, dit, packed, video
+from architectures import packed, video
 from azimuth import guidance
 from azimuth.nodes.engine.run import RUN
 from azimuth.nodes.engine.stages import Moment
+from context_windows import FRAMES, windowed
 from methods import BY_NAME, METHODS, stack
+from packed_latents import pair, sample_pair
+from ranks import LATENTS, RANKS, setting
 from tiny import (
     alone,
     architecture,
@@ -22,27 +25,12 @@ from tiny import (
     predict,
     sample,
     sigmas_of,
-    tensor,
     text,
     watch,
 )
 
 W, S = 5.0, 1.5
 EXACT = 1e-4
-
-LATENTS = {
-    "audio, 3-D": (audio, (64, 12), 768),
-    "image, 4-D": (dit, (16, 8, 8), 64),
-    "video, 5-D": (video, (16, 3, 4, 4), 64),
-}
-RANKS = pytest.mark.parametrize("kind", LATENTS)
-
-
-def setting(kind, batch=1):
-    """A MODEL, and what a call of it needs: noise of its rank and conditionings of its width."""
-    build, shape, width = LATENTS[kind]
-    x = torch.stack([tensor(i, *shape) for i in range(batch)])
-    return architecture(build), {"x": x, "positive": text(1, width=width), "negative": text(2, width=width)}
 
 
 def further(kind, patched, mode="compose", weight=S):
@@ -99,16 +87,6 @@ def test_every_kind_of_prediction(kind):
 # ---- packed latents: a video with its sound
 
 
-def pair(batch=1, loud=1.0):
-    return comfy.nested_tensor.NestedTensor([tensor(1, batch, 128, 2, 2, 2), tensor(2, batch, 8, 4, 16) * loud])
-
-
-def sample_pair(patched, steps=2, loud=1.0):
-    x = pair(loud=loud)
-    empty = comfy.nested_tensor.NestedTensor([torch.zeros_like(part) for part in x.unbind()])
-    return sample(patched, x=x, latent=empty, steps=steps, positive=text(1, width=128), negative=text(2, width=128))
-
-
 FURTHER = {"negative": text(3, width=128)}
 
 
@@ -159,20 +137,6 @@ def test_a_picture_is_guided_as_if_it_had_no_sound(name):
 
 
 # ---- context windows
-
-
-def windowed(patched, length=4, overlap=2, dim=2):
-    patched = patched.clone()
-    schedule = comfy.context_windows.get_matching_context_schedule("standard_static")
-    fuse = comfy.context_windows.get_matching_fuse_method("pyramid")
-    patched.model_options["context_handler"] = comfy.context_windows.IndexListContextHandler(
-        schedule, fuse, context_length=length, context_overlap=overlap, dim=dim
-    )
-    comfy.context_windows.create_prepare_sampling_wrapper(patched)
-    return patched
-
-
-FRAMES = {"x": tensor(5, 1, 16, 8, 4, 4), "sigma": 0.6}
 
 
 @pytest.mark.parametrize("before", [True, False], ids=["before ours", "after ours"])

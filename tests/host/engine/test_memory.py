@@ -8,7 +8,7 @@ from azimuth import guidance
 from azimuth.nodes.engine import stages
 from azimuth.nodes.rules import smc as smc_node
 from methods import BY_NAME, stack
-from tiny import custom, distance, model, run_node, sample, sigmas_of, text, watch
+from tiny import basic, distance, model, sample, sigmas_of, watch
 
 # The host's SDE noise asks for a time that is out of its range by a rounding; its deis gives a tensor to numpy.
 pytestmark = [
@@ -17,10 +17,6 @@ pytestmark = [
 ]
 
 EXACT = 1e-4
-
-
-def basic(patched):
-    return run_node(custom.BasicGuider, patched, text(1))
 
 
 def plain(args):

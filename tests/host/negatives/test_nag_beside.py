@@ -8,14 +8,13 @@ import comfy_extras.nodes_nag as host_nag
 import node_helpers
 import pytest
 import torch
+from attached import HALF, control_net, lora
 from azimuth import guidance
 from azimuth.nodes.engine.networks import attention_rows
 from azimuth.nodes.look import report
+from context_windows import windowed
 from methods import BY_NAME
-from test_latents import windowed
-from test_nag import ALPHA, EXACT, FEW, FLUX, HUNYUAN, LUMINA, SCALE, SD3, TAU, UNET, WAN, Z_IMAGE, every_net, on
-from test_negatives import HALF, control_net, lora
-from test_terms import with_attention
+from nag_networks import ALPHA, EXACT, FEW, FLUX, HUNYUAN, LUMINA, SCALE, SD3, TAU, UNET, WAN, Z_IMAGE, every_net, on
 from tiny import (
     basic,
     cfg_guider,
@@ -33,6 +32,7 @@ from tiny import (
     text,
     watch,
 )
+from unet_attention import with_attention
 
 KINDS = pytest.mark.parametrize("net", [UNET, FLUX], ids=lambda net: net.name)
 

@@ -1,21 +1,14 @@
 """Further negatives equal a literal computation from predictions that the host made one by one."""
 
-import comfy.cldm.cldm
-import comfy.controlnet
-import comfy.hooks
-import comfy.model_management
-import comfy.ops
 import node_helpers
 import pytest
 import torch
-from architectures import UNET
+from attached import HALF, control_net, lora
 from azimuth import guidance
 from methods import BY_NAME
 from tiny import (
     alone,
-    base_model,
     distance,
-    initialise,
     model,
     noise,
     passes,
@@ -148,8 +141,6 @@ def test_a_text_of_another_length(tokens, batches):
     assert sorted(passes(further(negative), steps=1)) == batches
 
 
-HALF = torch.zeros(1, 8, 8)
-HALF[:, :, :4] = 1.0
 SOFT = torch.linspace(0, 1, 64).view(1, 8, 8)
 RESTRICTIONS = {
     "an area": {"area": (4, 8, 4, 0)},
@@ -233,20 +224,6 @@ def test_a_clip_schedule_is_a_time_range_too():
     assert torch.equal(sample(further(early)), sample(further(ranged)))
 
 
-TO_V = "diffusion_model.middle_block.1.transformer_blocks.0.attn2.to_v.weight"
-
-
-def lora(strength=0.05, net=None, key=TO_V):
-    """A hook that changes one weight, as a LoRA loaded by a hook node does."""
-    weight = (net or base_model()).state_dict()[key]
-    group = comfy.hooks.HookGroup()
-    hook = comfy.hooks.WeightHook()
-    hook.need_weight_init = False
-    hook.weights = {key: ("diff", (tensor(77, *weight.shape) * strength * 10,))}
-    group.add(hook)
-    return group
-
-
 def test_a_lora_hook_acts_on_the_further_negative_alone():
     group = lora()
     hooked = text(3, hooks=group)
@@ -269,15 +246,6 @@ def test_lora_hooks_on_all_of_them_each_act_on_their_own():
     same = text(3, hooks=positive[0][1]["hooks"])
     expected = composed(c, alone(negative), as_main_negative(same))
     assert distance(predict(further(same), positive=positive), expected) < EXACT
-
-
-def control_net():
-    config = {key: value for key, value in UNET.items() if key not in ("out_channels", "transformer_depth_output")}
-    net = comfy.cldm.cldm.ControlNet(
-        **config, hint_channels=3, operations=comfy.ops.disable_weight_init, dtype=torch.float32
-    )
-    device = comfy.model_management.get_torch_device()
-    return comfy.controlnet.ControlNet(initialise(net, seed=9).eval(), load_device=device)
 
 
 def test_a_controlnet_acts_on_the_further_negative_alone():

@@ -6,14 +6,15 @@ import node_helpers
 import pytest
 import torch
 from architectures import flux, packed, video
+from attached import control_net, lora
 from azimuth import guidance
 from azimuth.nodes.engine import stages
 from azimuth.nodes.look import report
 from comfy_extras.nodes_pag import PerturbedAttentionGuidance
 from comfy_extras.nodes_sag import SelfAttentionGuidance
+from context_windows import windowed
 from methods import BY_NAME, stack
-from test_latents import sample_pair, windowed
-from test_negatives import control_net, lora
+from packed_latents import sample_pair
 from tiny import (
     alone,
     architecture,

@@ -7,8 +7,7 @@ import torch
 from azimuth.nodes.engine import stages
 from features import UNET_BLOCKS, need
 from methods import BY_NAME, METHODS
-from test_guiders import GUIDERS
-from tiny import alone, distance, dual, model, passes, sample, text
+from tiny import GUIDERS, alone, distance, dual, model, passes, sample, text
 
 EXACT = 1e-4
 TERMS = [m.name for m in METHODS if any(isinstance(stage, stages.Add) for stage in stages.of(m.on(model())))]

@@ -11,11 +11,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from architectures import lumina, z_image
+from attached import HALF
 from comfy.ldm.flux.math import apply_rope
 from comfy.ldm.modules.attention import optimized_attention_masked
+from literal_sag import literal_sag
 from methods import BY_NAME
-from test_negatives import HALF
-from test_terms import literal_sag
 from tiny import architecture, distance, passes, predict, sample, tensor, text
 
 S = 2.0

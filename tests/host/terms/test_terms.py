@@ -11,13 +11,13 @@ import comfy.ldm.modules.diffusionmodules.mmdit
 import comfy.ldm.qwen_image.model
 import comfy.ldm.wan.model
 import comfy.supported_models
-import comfy_extras.nodes_perpneg as perpneg
 import node_helpers
 import numpy
 import pytest
 import torch
 import torch.nn.functional as F
-from architectures import SMALL, TEXTS, UNET, chroma, dit, hunyuan, packed, qwen, video
+from architectures import SMALL, TEXTS, chroma, dit, hunyuan, packed, qwen, video, without_a_middle
+from attached import HALF, control_net, lora
 from azimuth import guidance
 from azimuth.nodes import host
 from azimuth.nodes.engine import pipeline
@@ -25,34 +25,37 @@ from azimuth.nodes.look import report
 from comfy_extras.nodes_pag import PerturbedAttentionGuidance
 from comfy_extras.nodes_sag import SelfAttentionGuidance
 from comfy_extras.nodes_slg import SkipLayerGuidanceDiT
+from context_windows import FRAMES, windowed
 from features import UNET_BLOCKS, need
+from literal_sag import literal_sag
 from methods import BY_NAME, stack
+from packed_latents import pair, sample_pair
+from ranks import RANKS, setting
 from rows import weaker
-from test_latents import FRAMES, RANKS, pair, sample_pair, setting, windowed
-from test_negatives import HALF, control_net, lora
 from tiny import (
     alone,
     architecture,
+    basic,
     count_passes,
-    custom,
     distance,
-    initialise,
+    dual,
+    dual_model,
     model,
     noise,
     passes,
+    perp_neg,
     predict,
-    run_node,
     sample,
     sigmas_of,
     tensor,
     text,
     watch,
 )
+from unet_attention import MIDDLE, with_attention
 
 W, S = 5.0, 2.0
 EXACT = 1e-4
 AT_DIT = {"sigma": 0.7, "x": torch.randn(2, 16, 8, 8, generator=torch.Generator().manual_seed(1))}
-MIDDLE = "middle", 0
 
 
 def pag(patched, **changes):
@@ -77,20 +80,6 @@ def hosts_pag(patched, scale=S):
 
 def hosts_slg(patched, layers="0, 2", rescale=0.0):
     return SkipLayerGuidanceDiT.execute(patched, S, 0.0, 1.0, layers, "", rescale).args[0]
-
-
-def with_attention(change, block=MIDDLE):
-    """The UNet with another self-attention in a block: change(q, k, v, plain, extra)."""
-
-    def replacement(q, k, v, extra):
-        def plain(q):
-            return comfy.ldm.modules.attention.attention_basic(q, k, v, heads=extra["n_heads"])
-
-        return change(q, v, plain, extra)
-
-    patched = model().clone()
-    patched.set_model_attn1_replace(replacement, *block)
-    return patched
 
 
 def blurred(q, extra, sigma):
@@ -563,30 +552,13 @@ def test_a_term_is_cut_into_the_same_context_windows(before):
 # ---- guiders
 
 
-def basic(patched):
-    return run_node(custom.BasicGuider, patched, text(1))
-
-
-def perp_neg(patched):
-    return run_node(perpneg.PerpNegGuider, patched, text(1), text(2), text(7), W, 0.8)
-
-
-def dual(style, cfg1=4.0, cfg2=W):
-    return lambda patched: run_node(custom.DualCFGGuider, patched, text(1), text(4), text(2), cfg1, cfg2, style)
-
-
-def dual_model(patched, cfg=W):
-    need("Dual Model CFG Guider")
-    return run_node(custom.DualModelGuider, patched, text(1), cfg, model_negative=model("v"), negative=text(2))
-
-
 # Which prompt the term is made of, and by what it is multiplied on its way into the result.
 GUIDERS = {
     "Basic Guider": (basic, 1, 1.0),
-    "Perp-Neg Guider": (perp_neg, 1, 1.0),
+    "Perp-Neg Guider": (perp_neg(), 1, 1.0),
     "Dual CFG Guider": (dual("regular"), 4, 1.0),
     "Dual CFG Guider (nested)": (dual("nested"), 1, W),
-    "Dual Model CFG Guider": (dual_model, 1, 1.0),
+    "Dual Model CFG Guider": (dual_model(), 1, 1.0),
 }
 
 
@@ -606,7 +578,7 @@ def test_under_a_basic_guider_a_window_and_a_schedule_follow_the_steps():
 
 
 def test_a_dual_model_at_weight_1_says_that_no_term_is_added(said):
-    make = functools.partial(dual_model, cfg=1.0)
+    make = dual_model(cfg=1.0)
     assert torch.equal(sample(pag(model()), make=make, steps=2), sample(model(), make=make, steps=2))
     assert len([s for s in said() if "(PAG) has no effect at weight 1" in s]) == 1
 
@@ -622,19 +594,8 @@ def test_dual_cfg_at_weights_of_1_says_that_it_has_nothing_to_add_to_or_to_corre
 # ---- models that cannot
 
 
-@functools.cache
-def unet_without_a_middle():
-    """Attention everywhere but in the middle, as in some distilled UNets."""
-    config = comfy.supported_models.SD15({**UNET, "transformer_depth_middle": -1})
-    config.set_inference_dtype(torch.float32, None)
-    net = comfy.model_base.BaseModel(config, device="cpu")
-    initialise(net.diffusion_model)
-    device = comfy.model_management.get_torch_device()
-    return comfy.model_patcher.ModelPatcher(net.eval(), device, torch.device("cpu"))
-
-
 CANNOT = {
-    "auto": (unet_without_a_middle, pag, {}, "no block middle 0; it has input 1"),
+    "auto": (lambda: architecture(without_a_middle), pag, {}, "no block middle 0; it has input 1"),
     "too high": (model, pag, {"blocks": "7-9"}, "no block 7-9; it has input 1"),
     "of a transformer": (
         functools.partial(architecture, dit),
@@ -733,36 +694,6 @@ def test_sag_is_the_hosts_where_that_is_right():
     assert passes(sag(model()), x=noise(size=16)) == [2, 1] * 6
 
 
-def mass_of(prompt, patched, **at):
-    """The middle block's column sums for a prompt, from a pass of the test's own."""
-    kept = []
-
-    def look(q, k, v, extra):
-        heads = extra["n_heads"]
-        q, k = (t.unflatten(-1, (heads, -1)).transpose(1, 2) for t in (q, k))
-        kept.append((q @ k.transpose(2, 3) / q.shape[-1] ** 0.5).softmax(-1).mean(1).sum(1))
-        return comfy.ldm.modules.attention.attention_basic(
-            q, k, v.unflatten(-1, (heads, -1)).transpose(1, 2), heads, skip_reshape=True
-        )
-
-    watching = patched.clone()
-    watching.set_model_attn1_replace(look, "middle", 0)
-    predicted = alone(prompt, patched=watching, **at)
-    return predicted, kept[0]
-
-
-def literal_sag(prompt, patched, keep=1.0, seen=mass_of, **at):
-    """The term of SAG for one prompt: B - D(x + keep (B - D))."""
-    d, mass = seen(prompt, patched, **at)
-    side = int(mass.shape[1] ** 0.5)
-    mask = F.interpolate((mass > 1).float().view(-1, 1, side, side), d.shape[2:])
-    at_x = torch.linspace(-4, 4, 9)
-    line = torch.exp(-0.5 * (at_x / 2.0) ** 2) / torch.exp(-0.5 * (at_x / 2.0) ** 2).sum()
-    kernel = (line[:, None] * line[None, :]).expand(d.shape[1], 1, 9, 9)
-    b = d + mask * (F.conv2d(F.pad(d, [4] * 4, mode="reflect"), kernel, groups=d.shape[1]) - d)
-    return b - alone(prompt, patched=patched, **{**at, "x": at["x"] + keep * (b - d)})
-
-
 @pytest.mark.parametrize("kind", ["eps", "flow"])
 @pytest.mark.parametrize("cfg", [W, 1.0])
 def test_sag_keeps_the_noise_of_either_family_and_needs_no_negative(kind, cfg):
@@ -777,10 +708,10 @@ def test_sag_keeps_the_noise_of_either_family_and_needs_no_negative(kind, cfg):
 
 SAG_GUIDERS = {
     "Basic Guider": (basic, 1, 1.0),
-    "Perp-Neg Guider": (perp_neg, 7, 1.0),
+    "Perp-Neg Guider": (perp_neg(), 7, 1.0),
     "Dual CFG Guider": (dual("regular"), 2, 1.0),
     "Dual CFG Guider (nested)": (dual("nested"), 4, W),
-    "Dual Model CFG Guider": (dual_model, 1, 1.0),
+    "Dual Model CFG Guider": (dual_model(), 1, 1.0),
 }
 
 

@@ -11,15 +11,28 @@ import comfy.supported_models
 import numpy
 import pytest
 import torch
-from architectures import audio, chroma, dit, flux, hunyuan, lumina, packed, qwen, sdxl, video, z_image
+from architectures import (
+    audio,
+    chroma,
+    dit,
+    flux,
+    hunyuan,
+    lumina,
+    packed,
+    qwen,
+    sdxl,
+    video,
+    without_a_middle,
+    z_image,
+)
+from attached import HALF, lora
 from azimuth import guidance
 from azimuth.nodes.engine import pipeline
 from azimuth.nodes.terms import token_perturbation
 from comfy.ldm.modules.attention import BasicTransformerBlock
+from context_windows import FRAMES, windowed
 from methods import BY_NAME, stack
-from test_latents import FRAMES, pair, sample_pair, windowed
-from test_negatives import HALF, lora
-from test_terms import unet_without_a_middle
+from packed_latents import pair, sample_pair
 from tiny import alone, architecture, distance, model, noise, passes, predict, sample, tensor, text
 
 W, S = 5.0, 2.0
@@ -129,7 +142,7 @@ def test_a_unet_without_attention_on_its_input_side_is_shuffled_in_the_middle(mo
 
 
 def test_auto_does_without_a_middle():
-    net = unet_without_a_middle()
+    net = architecture(without_a_middle)
     assert distance(predict(tpg(net)), predict(net)) > 1e-3
 
 
