@@ -1,4 +1,4 @@
-"""Makes example_workflows/ with the real front-end on a real server, from the table in recipes.py.
+"""Makes example_workflows/ with the real front-end on a real server, from the recipes in recipes.py.
 
     COMFYUI_PATH=... python -m tests.browser.make_workflows [--check] [--preview FOLDER] [name ...]
 

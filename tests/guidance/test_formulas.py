@@ -1,4 +1,4 @@
-"""Laws and limits of single methods that no row of methods.py can say."""
+"""Laws and limits of single methods that no specimen can say."""
 
 import math
 

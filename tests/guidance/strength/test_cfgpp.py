@@ -1,6 +1,6 @@
 """CFG++ as a step weight: the same states as the CFG++ loops themselves, in float64.
 
-The loops are written out from the definitions of the samplers (methods.md 6), for VE and for flow models.
+The loops are written out from the definitions of the samplers, for VE and for flow models.
 """
 
 import math
