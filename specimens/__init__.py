@@ -1,8 +1,10 @@
-"""What tests, benchmark, workflows, pictures and documents need to know of a method: one file, its specimen.
+"""A specimen is one file with all that tests, benchmark, workflows, pictures and documents need to know of a method.
 
-It stands in the folder of its chapter and has the name of the node's file; of the formula's, where that is made by no
-node or by several. It is found, and so is what it holds under the names of LISTS: entries of the kinds in `kinds`. The
-specimen of a node also has NODE, its id, and LINE, what the README says of it. No host is needed to read any of them.
+It lies in the folder of its chapter and has the name of the node's file. A formula that no node makes, or several do,
+has a specimen with the name of the formula's file. A specimen holds lists, under the names in LISTS, whose entries are
+of the kinds in kinds.py. The specimen of a node also has NODE, its id, and LINE, what the README says of it.
+
+Files and lists are found by their names. No host is needed to read them.
 """
 
 from importlib import import_module
@@ -32,5 +34,5 @@ def specimens() -> list[ModuleType]:
 
 
 def found(what: str) -> list:
-    """What all specimens hold under one of the names of LISTS."""
+    """The entries of all specimens under one of the names in LISTS, such as "SETTINGS"."""
     return [entry for specimen in specimens() for entry in getattr(specimen, what, ())]

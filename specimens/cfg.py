@@ -1,4 +1,4 @@
-"""Classifier-free guidance, which all chapters begin with and no node makes."""
+"""Classifier-free guidance (CFG), which every chapter starts from. ComfyUI's samplers make it, so it has no node."""
 
 import guidance as g
 

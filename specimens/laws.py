@@ -1,7 +1,7 @@
 """What a method's result obeys at any setting, for the `laws` of a Formula.
 
-A law (p, w, result) gives numbers that are 0 up to rounding: how far each sample's angle is from a right one, or a
-length from what it should be, relative to the lengths at hand.
+A law is a function of p, w and the result. It returns numbers that are 0, up to rounding, where the law holds: how far
+an angle is from a right angle, or a length from what it should be, relative to the lengths at hand.
 """
 
 import torch
@@ -35,13 +35,15 @@ def at_most(times, reference, measure):
 
 
 def length(t):
+    """The norm of each sample, (B,)."""
     return t.flatten(1).norm(dim=1)
 
 
 def of_pixels(t):
+    """The norm over the channels at each place, (B, *spatial)."""
     return t.norm(dim=1)
 
 
 def above_1(law):
-    """A law that does not hold for interpolation."""
+    """The law for w of 1 and above, and 0 below, where w interpolates and the law need not hold."""
     return lambda p, w, result: law(p, w, result) * (torch.as_tensor(w) >= 1.0)

@@ -1,5 +1,6 @@
-"""The packages of this repository, loaded by their path: none of it may be on `sys.path`, where the host keeps a module
-named `nodes`.
+"""Loads the packages of this repository by their path.
+
+The repository itself may not be on `sys.path`: the host has a module there that is named `nodes` too.
 
 A process has one copy of the mathematics. What the nodes know as `azimuth.guidance` is `guidance` itself, so that a
 schedule of the one is a schedule of the other.
@@ -14,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def load(name: str, folder: Path, **given) -> ModuleType:
-    """A folder as a package of this name, loaded once; what is given are names that it has before it runs."""
+    """The folder as a package of this name, loaded once. `given` are names that it has before its code runs."""
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(
             name, folder / "__init__.py", submodule_search_locations=[str(folder)]
@@ -35,7 +36,7 @@ def mathematics() -> ModuleType:
 
 
 def pack() -> ModuleType:
-    """The pack as the host loads it, a package by its path, under the name `azimuth`. The host must be open."""
+    """The pack under the name `azimuth`, loaded as the host loads it. The host must be on `sys.path`."""
     guidance = mathematics()
     for name in [name for name in sys.modules if name.split(".")[0] == "guidance"]:
         sys.modules[f"azimuth.{name}"] = sys.modules[name]

@@ -1,4 +1,4 @@
-"""What pictures are made of: the two scales that they compare, and inputs that several of them have."""
+"""Parts of PICTURES: the two scales that pictures compare, and inputs that several of them have."""
 
 from .kinds import Node
 
@@ -15,5 +15,5 @@ def away_from_pink(kind: str, **inputs) -> Node:
 
 
 def option(name: str, chosen: str, **values) -> dict:
-    """The inputs of a node of which one, `name`, has options with inputs of their own."""
+    """The option chosen at the input `name`, and values for the inputs that this option has of its own."""
     return {name: chosen, **{f"{name}.{key}": value for key, value in values.items()}}

@@ -1,4 +1,4 @@
-"""One step's predictions, as the formulas get them, and the calls of them that many specimens make."""
+"""One step's predictions, as the formulas get them, and functions of them that many specimens use."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -73,12 +73,12 @@ def at_seven(method: Callable, **knobs) -> Callable:
 
 
 def wide(t: Tensor) -> Tensor:
-    """In float32 or better, in which methods remember."""
+    """The tensor in float32 or better, as methods keep it from step to step."""
     return t.to(torch.promote_types(t.dtype, torch.float32))
 
 
 def remembering(value) -> g.Memory:
-    """The memory of a run's second step, with what the first kept."""
+    """A Memory in the second step of a run, with the value that the first step kept."""
     state = g.Memory()
     state.begin(0)
     state.keep(value)

@@ -1,4 +1,4 @@
-"""What recipes are made of: nodes as they need them, and the usual workflow, which ends in one saved picture."""
+"""Parts of WORKFLOWS: the nodes that recipes use, and the usual workflow, which ends in one saved picture."""
 
 from .kinds import Node, Recipe
 
@@ -69,7 +69,7 @@ def canvas(kind: str = "EmptyLatentImage", side: int = 1024, batch: int = 1) -> 
 
 
 def unchanged(load: Node) -> Node:
-    """The chain of no nodes."""
+    """A chain without a node."""
     return load
 
 
@@ -94,7 +94,10 @@ def picture(
     more=lambda model: (),
     **settings,
 ) -> Recipe:
-    """A checkpoint, the chain's nodes on its MODEL, a sampler, a plain KSampler as a rule, and a saved picture."""
+    """The usual workflow: a checkpoint, the chain's nodes on its MODEL, a sampler, and a saved picture.
+
+    The sampler is a KSampler unless `sample` makes another. `more(model)` makes further ends, such as a report.
+    """
     load = checkpoint(ckpt)
     model = chain(load)
     sampler = sample(model, *prompts(load.out(1), positive, negative), canvas(latent), **settings)

@@ -3,7 +3,7 @@
 Paper: Malarz, Kasymov, Zieba, Tabor, Spurek 2025, "Classifier-free Guidance with Adaptive Scaling" (beta-CFG), arXiv
 2502.10574, with the gamma of its official code.
 Formula: d = eps_c - eps_u        D = D_u + max(floor, w (r/||d||)^gamma) (D_c - D_u)
-    paper   r = 1, no floor, and w = w0 B(p; a, b), the density of the beta distribution (`Beta` in schedule.py)
+    paper   r = 1, no floor, and w = w0 B(p; a, b), the beta distribution's density (`Beta` in strength/schedule.py)
     ours    r = reference sqrt(n) for n values a sample: where the root mean square of d is `reference`, w means
             what it means in CFG, whatever the size of the latent
 Space: the rule is space-free, the norm is of eps: ||D_c - D_u||/sigma (VE), (1 - t)/t ||D_c - D_u|| (flow).

@@ -2,15 +2,15 @@
 
 Paper: Rajabi, Mehraban, Sadat, Taati 2025, "Token Perturbation Guidance for Diffusion Models", arXiv 2506.10036. Its
 code is pipeline_sdxl_tpg.py.
-Formula: H' = P H goes into a layer of a UNet's transformers instead of H, with a permutation P of the tokens, one for
-each layer and call, and is never undone; the way round the transformer keeps its places.
-    In a transformer without such a way, a block B that makes B(H) of H gives out H + P (B(H) - H).
+Formula: a layer of a UNet's transformers gets H' = P H in place of H. P is a permutation of the tokens, another one for
+each layer and call, and is never undone. The skip connection round the transformer keeps every token in its place.
+    Diffusion transformers have no such connection. There a block B that makes B(H) of H gives out H + P (B(H) - H).
 Space: the model's hidden states. Shapes: tokens, before and after (..., N, D); order (N,), whole numbers, on their
-device: token order[i] comes to place i. All of a batch are put into the same order.
-Identity: the order 0, 1, ..., N - 1 is the tokens, or `after`, bit for bit. A shuffle keeps every value.
-Departures: the second form; the paper measures SDXL and SD2.1, which are UNets. In a transformer without a way round
-it, the tokens are the picture itself, so that P H would give the prediction in another order, its noise too. In a
-UNet's transformer of one layer both forms are the same.
+device: token order[i] comes to place i. All samples of a batch get the same order.
+Identity: the order 0, 1, ..., N - 1 returns the tokens, or `after`, bit for bit. `shuffle_tokens` keeps every value.
+Departures: the second form is ours. The paper measures SDXL and SD2.1, which are UNets. In a diffusion transformer the
+tokens become the prediction itself, so P H would give a prediction whose parts, noise included, have changed places. In
+a UNet's transformer of one layer both forms are the same.
 """
 
 from torch import Tensor

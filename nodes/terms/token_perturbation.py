@@ -15,12 +15,15 @@ NAME = "Token Perturbation Guidance (TPG)"
 
 
 def order(seed, call, place, count):
-    """The order of so many tokens at a place of the network: another one in every run, call and place."""
+    """The order of `count` tokens at a place of the network, (count,): another one for every seed, call and place."""
     return torch.randperm(count, generator=draws.generator(seed, call, *place))
 
 
 def pick(wanted, model, run):
-    """The kind of network and its blocks; for `auto` the deepest two of a UNet's input side, as in the paper's code."""
+    """The kind of network and the blocks to shuffle.
+
+    For `auto` (None) these are the last two of a UNet's input side, as in the paper's code, or else the middle block.
+    """
     shape, own = blocks.available(model, attention=True)
     if wanted is None and shape is blocks.UNET:
         wanted = tuple(block for block in own if block.kind == "input")[-2:] or None
@@ -28,7 +31,7 @@ def pick(wanted, model, run):
 
 
 def with_shuffled_tokens(wanted):
-    """To `open` a term whose weaker model is the model itself with the tokens of some blocks shuffled."""
+    """The `open` of a term whose weaker model is the model itself with the tokens of these blocks shuffled."""
 
     def open_(model, run):
         return functools.partial(shuffled, *pick(wanted, model, run), blocks.network(model))
@@ -37,6 +40,8 @@ def with_shuffled_tokens(wanted):
 
 
 def shuffled(shape, chosen, net, args, run, moment):
+    """What that model predicts in one call."""
+
     def patch(options, chosen, reached):
         note_sizes(options)
         shape.shuffle(options, chosen, functools.partial(order, run.seed, run.calls), net, reached)

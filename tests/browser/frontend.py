@@ -6,7 +6,6 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 
 from ..http.server import PACK, Server, Trouble
 
@@ -175,7 +174,3 @@ def open_page(browser, server: Server, renderer: str, view: dict = VIEW) -> Iter
         yield FrontEnd(context.new_page(), server.url)
     finally:
         context.close()
-
-
-def read_workflow(path: Path) -> dict:
-    return json.loads(path.read_text(encoding="utf-8"))

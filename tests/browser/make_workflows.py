@@ -1,4 +1,4 @@
-"""Makes example_workflows/ with the real front-end on a real server, from the table in recipes.py.
+"""Makes example_workflows/ with the real front-end on a real server, from the recipes in recipes.py.
 
     COMFYUI_PATH=... python -m tests.browser.make_workflows [--check] [--preview FOLDER] [name ...]
 
@@ -21,8 +21,8 @@ from PIL import Image, ImageDraw, ImageFont
 from specimens.kinds import Recipe
 
 from ..http.server import Server, failure, running
-from .files import FOLDER, identity, misnamed, outdated, unwanted
-from .frontend import RENDERERS, FrontEnd, browsing, open_page, read_workflow
+from .files import FOLDER, identity, misnamed, outdated, read, unwanted
+from .frontend import RENDERERS, FrontEnd, browsing, open_page
 from .graphs import plan
 from .recipes import RECIPES
 
@@ -257,7 +257,7 @@ def make_files(server: Server, page: FrontEnd, name: str, recipe: Recipe) -> Non
 
 def preview(page: FrontEnd, names: list[str], folder: Path, renderer: str) -> None:
     for name in names:
-        page.load(read_workflow(FOLDER / f"{name}.json"))
+        page.load(read(FOLDER / f"{name}.json"))
         page.page.wait_for_timeout(600)
         frame(page)
         (folder / f"{name}_{renderer}.png").write_bytes(page.page.screenshot())

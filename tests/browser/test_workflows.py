@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from ..http.server import Server, failure, for_lab
-from .files import FOLDER
-from .frontend import FrontEnd, read_workflow
+from .files import FOLDER, read
+from .frontend import FrontEnd
 from .recipes import RECIPES
 
 WORKFLOWS = sorted(FOLDER.glob("*.json"))
@@ -16,7 +16,7 @@ STEPS = 2
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 def test_it_opens_complete_and_runs(frontend: FrontEnd, server: Server, path: Path) -> None:
-    workflow = read_workflow(path)
+    workflow = read(path)
     assert frontend.load(workflow) == []
     assert values(frontend.workflow()) == values(workflow)
     prompt = for_lab(frontend.prompt(), "flow" if RECIPES[path.stem].name.startswith("flow") else "ve", STEPS)
@@ -25,7 +25,7 @@ def test_it_opens_complete_and_runs(frontend: FrontEnd, server: Server, path: Pa
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 def test_no_node_covers_another(frontend: FrontEnd, path: Path) -> None:
-    frontend.load(read_workflow(path))
+    frontend.load(read(path))
     boxes = frontend.boxes()
     assert [f"{a} and {b}" for a, b in itertools.combinations(boxes, 2) if overlap(boxes[a], boxes[b])] == []
 

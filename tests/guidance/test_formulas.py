@@ -1,4 +1,4 @@
-"""Laws and limits of single methods that no row of methods.py can say."""
+"""Laws and limits of single methods that no specimen can say."""
 
 import math
 
@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 import guidance as g
 from specimens.rules import angle_domain
 
+from .drawing import drawn
+
 
 def draw(*shape, seed=0, dtype=torch.float64, device="cpu"):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(device, dtype)
+    return drawn(*shape, seed=seed).to(device, dtype)
 
 
 def pair(seed=0, dtype=torch.float64, device="cpu", shape=(3, 4, 5, 6)):

@@ -4,9 +4,10 @@ import math
 
 import pytest
 import torch
-from guidance_toys import LEVELS, Mixture, edm_sigmas, flow_euler, scheduled, ve_heun
 
 import guidance as g
+
+from .toys import LEVELS, Mixture, edm_sigmas, flow_euler, scheduled, ve_heun
 
 THREE_DIGITS = 5.1e-4
 

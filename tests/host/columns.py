@@ -26,6 +26,7 @@ from methods import BY_NAME
 from rows import weaker
 from tiny import (
     architecture,
+    built,
     custom,
     initialise,
     model,
@@ -86,10 +87,6 @@ def joined(parts):
     return comfy.nested_tensor.NestedTensor(parts) if len(parts) > 1 else parts[0]
 
 
-def made(build):
-    return functools.partial(architecture, build)
-
-
 def two_passes():
     return BY_NAME["distilled_pair"].on(architecture(architectures.flux))
 
@@ -97,20 +94,20 @@ def two_passes():
 PICTURE, LATENT = ((4, 8, 8),), ((16, 8, 8),)
 FAMILIES = (
     Family("SD 1.5", model, PICTURE, "eps", "middle 0"),
-    Family("SD 2", made(architectures.sd2), PICTURE, "v", "middle 0"),
-    Family("SDXL", made(architectures.sdxl), PICTURE, "eps", "middle 0"),
+    Family("SD 2", built(architectures.sd2), PICTURE, "v", "middle 0"),
+    Family("SDXL", built(architectures.sdxl), PICTURE, "eps", "middle 0"),
     Family("EDM", functools.partial(model, "edm"), PICTURE, "x0 (EDM)", "middle 0"),
-    Family("SD3", made(architectures.dit), LATENT, "flow"),
-    Family("Flux dev", made(architectures.flux), LATENT, "flow, distilled", cfg=1.0),
+    Family("SD3", built(architectures.dit), LATENT, "flow"),
+    Family("Flux dev", built(architectures.flux), LATENT, "flow, distilled", cfg=1.0),
     Family("Flux dev, two passes", two_passes, LATENT, "flow, distilled", cfg=1.0),
-    Family("Flux dev, cfg 5", made(architectures.flux), LATENT, "flow, distilled"),
-    Family("Flux schnell", made(architectures.schnell), LATENT, "flow, distilled", cfg=1.0),
-    Family("Chroma", made(architectures.chroma), LATENT, "flow"),
-    Family("Lumina 2", made(architectures.lumina), LATENT, "flow"),
-    Family("Qwen Image", made(architectures.qwen), ((16, 1, 8, 8),), "flow"),
-    Family("Wan", made(architectures.video), ((16, 3, 4, 4),), "flow"),
-    Family("Stable Audio", made(architectures.audio), ((64, 12),), "v", width=768),
-    Family("LTX-AV", made(architectures.packed), ((128, 2, 2, 2), (8, 4, 16)), "flow", width=128),
+    Family("Flux dev, cfg 5", built(architectures.flux), LATENT, "flow, distilled"),
+    Family("Flux schnell", built(architectures.schnell), LATENT, "flow, distilled", cfg=1.0),
+    Family("Chroma", built(architectures.chroma), LATENT, "flow"),
+    Family("Lumina 2", built(architectures.lumina), LATENT, "flow"),
+    Family("Qwen Image", built(architectures.qwen), ((16, 1, 8, 8),), "flow"),
+    Family("Wan", built(architectures.video), ((16, 3, 4, 4),), "flow"),
+    Family("Stable Audio", built(architectures.audio), ((64, 12),), "v", width=768),
+    Family("LTX-AV", built(architectures.packed), ((128, 2, 2, 2), (8, 4, 16)), "flow", width=128),
 )
 FAMILY = {family.name: family for family in FAMILIES}
 

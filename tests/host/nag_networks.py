@@ -1,7 +1,6 @@
 """The networks with which Normalized Attention Guidance is tried, and the node on them."""
 
 import dataclasses
-import functools
 from collections.abc import Callable
 
 import comfy.ldm.audio.dit
@@ -17,7 +16,7 @@ import torch
 from architectures import audio, chroma, cosmos, dit, flux, hunyuan, ltx, lumina, qwen, schnell, video, z_image
 from features import LTX_ATTENTION, due
 from methods import BY_NAME
-from tiny import architecture, model, tensor, text
+from tiny import built, model, tensor, text
 
 EXACT = 1e-4
 SCALE, TAU, ALPHA = 4.0, 2.0, 0.5
@@ -50,10 +49,6 @@ class Net:
         if self.masked:  # all but the last token of an even prompt
             options = {"attention_mask": torch.tensor([[1] * (tokens - 1) + [seed % 2]]), **options}
         return text(seed, tokens, self.width, **options)
-
-
-def built(build):
-    return functools.partial(architecture, build)
 
 
 PICTURE, VIDEO = tensor(12, 1, 16, 8, 8), tensor(13, 1, 16, 2, 4, 6)

@@ -1,4 +1,4 @@
-"""What methods.py makes of the specimens' settings: methods, which put their node on a MODEL."""
+"""Methods, made of the specimens' settings: each puts its node on a MODEL."""
 
 import copy
 import functools

@@ -75,6 +75,11 @@ def architecture(build):
     return comfy.model_patcher.ModelPatcher(net.eval(), device, torch.device("cpu"))
 
 
+def built(build):
+    """What makes the MODEL of one of the architectures once it is asked for."""
+    return functools.partial(architecture, build)
+
+
 @functools.cache
 def tensor(seed, *shape):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))

@@ -1,6 +1,7 @@
-"""The host's patches that reach the tokens of a layer, to put them into another order.
+"""Puts the tokens of layers and blocks into another order, by the host's patches.
 
-As in block_patches.py, everything works on a private copy of `transformer_options`, made for one pass.
+Everything works on a private copy of `transformer_options`, made for one pass, as in block_patches.py. `reached` is a
+list that gets an entry each time a patch is called.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from torch import Tensor
 from ....guidance import shuffle_added, shuffle_tokens
 from .block_patches import SIZES, Streams, Tokens, in_each_call
 
-# order(place, n): the order of the n tokens at a place of the network. A place is the kind and the index of a block,
-# and the number of a layer in it or of one of its sequences.
+# order(place, n) gives the order of n tokens, (n,) whole numbers. The place is the kind and the index of a block, and
+# the number of a layer in it or of one of its sequences.
 Order = Callable[[tuple, int], Tensor]
 
 
 def on(tokens: Tensor, order: Order, place: tuple) -> Tensor:
-    """The order of these tokens, on their device, without waiting for it where the host can do so."""
+    """The order for these tokens (..., N, D), on their device. Nothing waits where the host allows that."""
     at_once = device_supports_non_blocking(tokens.device)
     return order(place, tokens.shape[-2]).to(tokens.device, non_blocking=at_once)
 
@@ -30,10 +31,10 @@ def on(tokens: Tensor, order: Order, place: tuple) -> Tensor:
 
 
 def in_layers(blocks: set, order: Order, reached: list) -> Callable:
-    """For the layers of a UNet's transformers: other tokens between self-attention and cross-attention.
+    """A patch for the layers of a UNet's transformers: it shuffles the tokens between self- and cross-attention.
 
-    Self-attention treats tokens alike wherever they stand, so that this comes to the same as other tokens at the
-    entry, which the host lets nobody change.
+    The paper shuffles them where they enter the layer, and there the host has no patch. The result is the same, since
+    self-attention treats tokens alike wherever they stand.
     """
 
     def patch(x, extra):
@@ -49,7 +50,8 @@ def in_layers(blocks: set, order: Order, reached: list) -> Callable:
 
 
 def around_block(block, order: Order, places: Tokens, earlier: Callable | None, reached: list) -> Callable:
-    """In place of a block: the block, or what another node put there; what it adds to a latent's tokens is shuffled."""
+    """Stands in place of a block: runs it, or what another node put there (`earlier`), and shuffles what that added to
+    the latent's tokens."""
 
     def replacement(args, extra):
         sequences = args["img"] if isinstance(args["img"], tuple) else (args["img"],)
@@ -68,17 +70,20 @@ def around_block(block, order: Order, places: Tokens, earlier: Callable | None, 
 
 
 def with_shuffled(before: Tensor, after: Tensor, own: slice, order: Tensor) -> Tensor:
-    """A sequence (B, N, D) after a block, of which `own` are the latent's tokens, given these before it."""
+    """The sequence after a block, (B, N, D), with what the block added to the latent's tokens shuffled.
+
+    `own` says where the latent's tokens stand in it; `before` has these alone, as they went into the block.
+    """
     start, stop, _ = own.indices(after.shape[1])
     made = shuffle_added(before, after[:, own], order=order)
     return torch.cat((after[:, :start], made, after[:, stop:]), 1)
 
 
-# ---- one sequence, whose blocks nobody may replace
+# ---- a transformer over one sequence, whose blocks the host lets nobody replace
 
 
 def after_blocks(options: dict, blocks: dict[int, tuple], order: Order, places: Tokens, reached: list) -> None:
-    """Have a pass shuffle what these blocks add, by their index, in each call of the model."""
+    """Have each call of the model in a pass shuffle what these blocks add; `blocks` has kind and index, by index."""
 
     def more(options, x, kwargs):
         patches = dict(options.get("patches", {}))
@@ -91,8 +96,11 @@ def after_blocks(options: dict, blocks: dict[int, tuple], order: Order, places: 
 
 
 class Added:
-    """What the blocks of one call add. `before` is what came out of the block before, as a view that shows what other
-    nodes do to it; the latent's tokens are the first of it."""
+    """Shuffles what the blocks of one call of the model add.
+
+    own     where the latent's tokens stand in the host's `img`: they are the first
+    before  `img` as the last block gave it out; a view, so it shows what other nodes have done to it since
+    """
 
     def __init__(self, blocks: dict[int, tuple], order: Order, count: int, reached: list):
         self.blocks = blocks

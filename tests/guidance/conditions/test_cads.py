@@ -5,9 +5,7 @@ import torch
 
 import guidance as g
 
-
-def drawn(*shape, seed=0):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+from ..drawing import drawn
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.3, 0.9])

@@ -5,6 +5,8 @@ import torch
 
 import guidance as g
 
+from ..drawing import drawn
+
 
 def distilled(cond, uncond, guidance):
     """What a perfectly distilled model predicts."""
@@ -12,8 +14,7 @@ def distilled(cond, uncond, guidance):
 
 
 def pair(shape=(3, 4, 5, 6)):
-    generator = torch.Generator().manual_seed(0)
-    return torch.randn(2, *shape, generator=generator, dtype=torch.float64)
+    return drawn(2, *shape)
 
 
 @pytest.mark.parametrize(("low", "high"), [(1.5, 3.5), (1.0, 6.0), (2.0, 2.5), (0.0, 1.0)])

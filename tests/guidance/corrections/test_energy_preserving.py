@@ -7,10 +7,11 @@ import torch
 import guidance as g
 from specimens.corrections.energy_preserving import literal, middle_energy, plain_energy
 
+from ..drawing import drawn
+
 
 def step(shape=(3, 4, 5, 6), w=8.0, seed=0, dtype=torch.float64):
-    generator = torch.Generator().manual_seed(seed)
-    cond, uncond, x = torch.randn(3, *shape, generator=generator, dtype=torch.float64)
+    cond, uncond, x = drawn(3, *shape, seed=seed)
     return (t.to(dtype) for t in (cond, g.cfg(cond, uncond, scale=w), 3.0 * x))
 
 
@@ -95,7 +96,7 @@ def test_what_is_rare_does_not_move_the_robust_form():
 
 def test_a_mean_moves_the_percentiles_of_squares_a_little():
     # Percentiles of the entries themselves would rise by a factor of about 17 in energy.
-    noise = torch.randn(1, 1, 400, 500, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    noise = drawn(1, 1, 400, 500, seed=1)
     zero = torch.zeros_like(noise)
     got = g.energy_preserving(zero - noise, zero - (noise + 0.3), x=zero, robust=True)
     assert (got / (zero - noise)).square().mean().item() == pytest.approx(1.10, abs=0.03)

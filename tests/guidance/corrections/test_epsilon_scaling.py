@@ -6,12 +6,13 @@ import torch
 import guidance as g
 from specimens import oracle
 
+from ..drawing import drawn
+
 S = 1.02
 
 
 def latents(seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(2, 3, 4, 5, 6, generator=generator, dtype=torch.float64)
+    return drawn(2, 3, 4, 5, 6, seed=seed)
 
 
 def test_the_noise_of_a_ve_model_is_scaled():

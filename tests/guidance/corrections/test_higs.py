@@ -8,12 +8,13 @@ import torch
 import guidance as g
 from specimens.corrections.higs import literal
 
+from ..drawing import drawn
+
 LEVELS = {"flow": (1.0, 0.9, 0.7, 0.5, 0.4, 0.2), "ve": (50.0, 10.0, 3.0, 1.0, 0.6, 0.3)}
 
 
-def drawn(seed=0, shape=(3, 4, 5, 12, 10)):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(shape, generator=generator, dtype=torch.float64)
+def latent(seed=0, shape=(3, 4, 5, 12, 10)):
+    return drawn(*shape, seed=seed)
 
 
 @pytest.mark.parametrize("bias_correction", [False, True])
@@ -22,7 +23,7 @@ def test_a_run_is_the_papers_loop_and_averages_outside_the_window_too(kind, bias
     knobs = {"eta": 0.4, "bias_correction": bias_correction}
     state, averages, moved = g.Memory(), [None] * 3, []
     for step, sigma in enumerate(LEVELS[kind]):
-        d = drawn(step)
+        d = latent(step)
         state.begin(step)
         got = g.higs(d, sigma=torch.full((3,), sigma, dtype=torch.float64), kind=kind, state=state, **knobs)
         for i in range(3):
@@ -34,7 +35,7 @@ def test_a_run_is_the_papers_loop_and_averages_outside_the_window_too(kind, bias
 
 
 def test_a_prediction_that_stays_the_same_is_left_alone_in_the_end():
-    d, state = drawn(), g.Memory()
+    d, state = latent(), g.Memory()
     for step in range(20):
         state.begin(step)
         got = g.higs(d, sigma=0.8, kind="flow", state=state)
@@ -42,7 +43,7 @@ def test_a_prediction_that_stays_the_same_is_left_alone_in_the_end():
 
 
 def test_with_bias_correction_it_is_left_alone_from_the_start():
-    d = drawn()
+    d = latent()
     for bias_correction in (True, False):
         state = g.Memory()
         for step in range(3):
@@ -71,13 +72,13 @@ def test_a_wave_passes_by_its_frequency(k):
 
 
 def test_without_eta_a_change_along_the_prediction_is_left_out():
-    d = drawn()
+    d = latent()
     torch.testing.assert_close(after(0.5 * d, d, eta=0.0), d)
     torch.testing.assert_close(after(0.5 * wave(31), wave(31), eta=1.0, weight=2.0), 2.0 * wave(31))
 
 
 def test_every_frame_and_channel_is_filtered_on_its_own():
-    first, second = drawn(1), drawn(2)
+    first, second = latent(1), latent(2)
     whole = after(first, second)
     for i in range(4):
         torch.testing.assert_close(whole[:, [i]], after(first[:, [i]], second[:, [i]]))
@@ -85,20 +86,20 @@ def test_every_frame_and_channel_is_filtered_on_its_own():
 
 
 def test_sound_is_filtered_along_its_length():
-    first, second = drawn(1, (2, 3, 40)), drawn(2, (2, 3, 40))
+    first, second = latent(1, (2, 3, 40)), latent(2, (2, 3, 40))
     as_rows = after(first[:, :, None], second[:, :, None])
     torch.testing.assert_close(after(first, second), as_rows[:, :, 0])
 
 
 def test_the_filter_is_exact_in_single_precision_at_the_size_of_a_picture():
-    first, second = drawn(1, (1, 2, 128, 96)), drawn(2, (1, 2, 128, 96))
+    first, second = latent(1, (1, 2, 128, 96)), latent(2, (1, 2, 128, 96))
     got = after(first.float(), second.float()).double()
     assert (got - after(first, second)).abs().max() < 3e-5
 
 
 def test_where_a_tensor_lies_in_memory_makes_no_difference():
     shape = (1, 3, 31, 29)
-    first, second = drawn(1, shape).float(), drawn(2, shape).float()
+    first, second = latent(1, shape).float(), latent(2, shape).float()
     expected = after(first, second)
     for shift in range(1, 16):
         moved = torch.empty(second.numel() + shift)[shift:].view(shape).copy_(second)
@@ -106,7 +107,7 @@ def test_where_a_tensor_lies_in_memory_makes_no_difference():
 
 
 def test_a_step_evaluated_twice_advances_once():
-    first, other, second = (drawn(i) for i in range(3))
+    first, other, second = (latent(i) for i in range(3))
     knobs = {"sigma": 0.8, "kind": "flow"}
     once, twice = g.Memory(), g.Memory()
     for state, calls in ((once, [(0, first), (1, second)]), (twice, [(0, other), (0, first), (1, other), (1, second)])):
@@ -122,6 +123,6 @@ def test_the_filter_is_made_once_and_dies_with_the_memory():
     state, made = g.Memory(), []
     for step in range(4):
         state.begin(step)
-        g.higs(drawn(step), sigma=0.8, kind="flow", state=state)
+        g.higs(latent(step), sigma=0.8, kind="flow", state=state)
         made.append(state.value and state.value.filter)
     assert made[:2] == [None, None] and made[2] is made[3] is not None

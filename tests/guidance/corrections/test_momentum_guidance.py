@@ -6,12 +6,13 @@ import torch
 import guidance as g
 from specimens.corrections.momentum_guidance import literal
 
+from ..drawing import drawn
+
 LEVELS = {"flow": (0.98, 0.9, 0.7, 0.5, 0.2), "ve": (50.0, 10.0, 3.0, 1.0, 0.3)}
 
 
-def drawn(seed=0, batch=3):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(2, batch, 4, 5, 6, generator=generator, dtype=torch.float64)
+def pair(seed=0, batch=3):
+    return drawn(2, batch, 4, 5, 6, seed=seed)
 
 
 @pytest.mark.parametrize("kind", LEVELS)
@@ -19,7 +20,7 @@ def test_a_run_is_the_papers_loop_and_averages_outside_the_window_too(kind):
     state, m = g.Memory(), None
     moved = []
     for step, sigma in enumerate(LEVELS[kind]):
-        x, d = drawn(step)
+        x, d = pair(step)
         state.begin(step)
         got = g.momentum_guidance(d, x=x, sigma=torch.full((3,), sigma), kind=kind, alpha=0.8, state=state)
         expected, m = literal(d.numpy(), x.numpy(), sigma, kind, 0.8, 0.6, 0.3, 0.95, m)
@@ -31,7 +32,7 @@ def test_a_run_is_the_papers_loop_and_averages_outside_the_window_too(kind):
 
 
 def test_both_ends_of_the_window_belong_to_it():
-    x, d = drawn()
+    x, d = pair()
     for sigma in (0.3, 0.95):
         state = g.Memory()
         state.keep(x.clone())
@@ -41,7 +42,7 @@ def test_both_ends_of_the_window_belong_to_it():
 
 
 def test_a_constant_velocity_is_left_alone():
-    (x, v), state = drawn(), g.Memory()
+    (x, v), state = pair(), g.Memory()
     for step, t in enumerate((0.9, 0.8, 0.6, 0.4)):
         state.begin(step)
         d = x - t * v
@@ -61,7 +62,7 @@ def test_it_extrapolates_a_changing_velocity():
 
 
 def test_a_step_evaluated_twice_advances_once():
-    (x, d), (_, other) = drawn(1), drawn(2)
+    (x, d), (_, other) = pair(1), pair(2)
     knobs = {"x": x, "sigma": 0.6, "kind": "flow"}
     once, twice = g.Memory(), g.Memory()
     for state, calls in ((once, [(0, x), (1, d)]), (twice, [(0, x), (1, other), (1, d)])):
@@ -73,7 +74,7 @@ def test_a_step_evaluated_twice_advances_once():
 
 
 def test_at_sigma_0_nothing_moves():
-    (x, d), state = drawn(), g.Memory()
+    (x, d), state = pair(), g.Memory()
     state.keep(x.clone())
     state.begin(1)
     for sigma in (0.0, torch.zeros(3)):

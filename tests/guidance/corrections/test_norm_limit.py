@@ -5,13 +5,14 @@ import torch
 
 import guidance as g
 
+from ..drawing import drawn
+
 SCOPES = {"sample": g.norm, "pixel": lambda t: torch.linalg.vector_norm(t, dim=1, keepdim=True)}
 every_scope = pytest.mark.parametrize("scope", SCOPES)
 
 
 def pair(seed=0, batch=3):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(2, batch, 4, 5, 6, generator=generator, dtype=torch.float64)
+    return drawn(2, batch, 4, 5, 6, seed=seed)
 
 
 @every_scope

@@ -5,6 +5,8 @@ import torch
 
 import guidance as g
 
+from ..drawing import drawn
+
 SPACES = [("v", "ve"), ("v", "flow"), ("eps", "ve"), ("eps", "flow"), ("x0", "ve"), ("x0", "flow")]
 SIGMA = {"ve": 2.5, "flow": 0.7}
 THERE = {
@@ -16,8 +18,7 @@ THERE = {
 
 def step(kind="ve", w=8.0, seed=0, dtype=torch.float64):
     """cond, guided and x; every latent has a mean."""
-    generator = torch.Generator().manual_seed(seed)
-    cond, uncond, noise = torch.randn(3, 2, 4, 9, 8, generator=generator, dtype=torch.float64) + 0.5
+    cond, uncond, noise = drawn(3, 2, 4, 9, 8, seed=seed) + 0.5
     sigma = SIGMA[kind]
     x = cond + sigma * noise if kind == "ve" else (1 - sigma) * cond + sigma * noise
     return (t.to(dtype) for t in (cond, g.cfg(cond, uncond, scale=w), x))

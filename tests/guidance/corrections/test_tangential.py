@@ -8,13 +8,14 @@ import torch
 import guidance as g
 from specimens.corrections.tangential import amplified
 
+from ..drawing import drawn
+
 ETA = 1.15
 
 
 def latents(seed=0):
     """D and x of three samples."""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(2, 3, 4, 5, 6, generator=generator, dtype=torch.float64)
+    return drawn(2, 3, 4, 5, 6, seed=seed)
 
 
 def ve_euler(x, denoised):

@@ -6,14 +6,15 @@ import torch
 import guidance as g
 from specimens import oracle
 
+from ..drawing import drawn
+
 MEAN, SPREAD = 0.4, 0.8
 LEVELS = [("ve", s) for s in (0.0, 1e-3, 0.3, 1.0, 80.0)] + [("flow", t) for t in (0.0, 1e-3, 0.5, 0.999, 1.0)]
 every_level = pytest.mark.parametrize("kind,sigma", LEVELS)
 
 
 def latents(seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(2, 3, 4, 5, 6, generator=generator, dtype=torch.float64)
+    return drawn(2, 3, 4, 5, 6, seed=seed)
 
 
 def posterior_mean(x, sigma, kind, variance):

@@ -5,10 +5,11 @@ import torch
 
 import guidance as g
 
+from ..drawing import drawn
+
 
 def three(seed=0, shape=(3, 4, 5, 6), apart=0.3):
-    generator = torch.Generator().manual_seed(seed)
-    base, *parts = torch.randn(4, *shape, generator=generator, dtype=torch.float64)
+    base, *parts = drawn(4, *shape, seed=seed)
     return base + apart * parts[0], base, base + apart * parts[1], parts[2]
 
 

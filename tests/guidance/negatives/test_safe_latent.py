@@ -7,12 +7,10 @@ import torch
 import guidance as g
 from specimens.negatives.safe_latent import literal
 
+from ..drawing import drawn
+
 MEDIUM = {"concept_scale": 1000.0, "threshold": 0.01, "momentum_scale": 0.3, "momentum_beta": 0.4}
 BARE = {"momentum_scale": 0.0, "momentum_beta": 0.0}
-
-
-def draw(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 @pytest.mark.parametrize(("kind", "sigmas"), [("ve", (9.0, 4.0, 1.5, 0.4)), ("flow", (0.95, 0.7, 0.4, 0.1))])
@@ -20,7 +18,7 @@ def draw(*shape, seed=0):
 def test_a_run_with_a_warm_up_is_the_literal_rule_in_eps(kind, sigmas, knobs):
     state, terms_state, nu, warmed = g.Memory(), g.Memory(), [0.0, 0.0], []
     for step, sigma in enumerate(sigmas):
-        c, u, s = draw(3, 2, 4, 5, 6, seed=step)
+        c, u, s = drawn(3, 2, 4, 5, 6, seed=step)
         for memory in (state, terms_state):
             memory.begin(step)
         given = {"scale": 6.0, "sigma": sigma, "kind": kind, "warm": step >= 2, **knobs}
@@ -39,7 +37,7 @@ def test_a_run_with_a_warm_up_is_the_literal_rule_in_eps(kind, sigmas, knobs):
 
 
 def test_what_was_remembered_in_the_warm_up_counts_after_it():
-    c, u, s = draw(3, 2, 4, 5, 6)
+    c, u, s = drawn(3, 2, 4, 5, 6)
     given = {"scale": 6.0, "sigma": 2.0, "kind": "ve", **MEDIUM}
     state = g.Memory()
     state.begin(0)
@@ -62,14 +60,14 @@ def test_only_values_that_lean_towards_the_concept_are_touched(kind, sigma, unit
 
 
 def test_a_huge_threshold_and_scale_is_not_guidance():
-    c, u, s = draw(3, 2, 4, 5, 6)
+    c, u, s = drawn(3, 2, 4, 5, 6)
     everywhere = {**BARE, "concept_scale": 1e9, "threshold": 1e9}
     ours = g.safe_latent(c, u, s, scale=6.0, sigma=2.0, kind="ve", **everywhere)
     torch.testing.assert_close(ours, g.compose(c, u, [s], scale=6.0, weights=[6.0]))
 
 
 def test_a_step_evaluated_twice_advances_once():
-    (c, u, s), other = draw(3, 2, 4, 5, 6), draw(3, 2, 4, 5, 6, seed=1)
+    (c, u, s), other = drawn(3, 2, 4, 5, 6), drawn(3, 2, 4, 5, 6, seed=1)
     given = {"scale": 6.0, "sigma": 2.0, "kind": "ve", **MEDIUM}
     once, twice = g.Memory(), g.Memory()
     for state, calls in ((once, [(0, (c, u, s))]), (twice, [(0, other), (0, (c, u, s))])):
@@ -83,7 +81,7 @@ def test_a_step_evaluated_twice_advances_once():
 @pytest.mark.parametrize(("kind", "sigma"), [("ve", 0.0), ("flow", 0.0), ("flow", 1.0)])
 @pytest.mark.parametrize("threshold", [0.0, 0.01])
 def test_the_ends_of_a_run_are_finite(kind, sigma, threshold):
-    c, u, s = draw(3, 2, 4, 5, 6)
+    c, u, s = drawn(3, 2, 4, 5, 6)
     for given in (sigma, torch.full((2,), sigma)):
         state = g.Memory()
         for step in range(2):

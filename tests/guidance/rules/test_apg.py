@@ -7,10 +7,11 @@ import torch
 
 import guidance as g
 
+from ..drawing import drawn
+
 
 def pair(seed=0, batch=3):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(2, batch, 4, 5, 6, generator=generator, dtype=torch.float64)
+    return drawn(2, batch, 4, 5, 6, seed=seed)
 
 
 def test_without_eta_the_push_is_orthogonal_to_cond():

@@ -7,10 +7,11 @@ import torch
 
 import guidance as g
 
+from ..drawing import drawn
+
 
 def pair(seed=0, shape=(3, 4, 5, 6)):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(2, *shape, generator=generator, dtype=torch.float64)
+    return drawn(2, *shape, seed=seed)
 
 
 def in_eps(update, sigma, kind):

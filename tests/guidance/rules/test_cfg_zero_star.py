@@ -5,11 +5,12 @@ import torch
 
 import guidance as g
 
+from ..drawing import drawn
+
 
 def step(seed=0, sigma=0.7, kind="flow"):
     """x, D_c, D_u and what turns a denoised prediction into x - D, the velocity times t or the noise times sigma."""
-    generator = torch.Generator().manual_seed(seed)
-    cond, uncond, noise = torch.randn(3, 3, 4, 5, 6, generator=generator, dtype=torch.float64)
+    cond, uncond, noise = drawn(3, 3, 4, 5, 6, seed=seed)
     x = (1 - sigma) * cond + sigma * noise if kind == "flow" else cond + sigma * noise
     return x, cond, uncond
 

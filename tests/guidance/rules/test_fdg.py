@@ -6,11 +6,13 @@ import torch.nn.functional as F
 
 import guidance as g
 
+from ..drawing import drawn
+
 SIZES = [(1, 1), (1, 7), (2, 3), (5, 5), (8, 6), (16, 9), (31, 33)]
 
 
 def pair(*shape, seed=0):
-    return torch.randn(2, *shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return drawn(2, *shape, seed=seed)
 
 
 def band(delta, *gains):

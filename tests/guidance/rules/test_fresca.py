@@ -7,9 +7,11 @@ import torch
 
 import guidance as g
 
+from ..drawing import drawn
+
 
 def pair(*shape, seed=0):
-    return torch.randn(2, *shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return drawn(2, *shape, seed=seed)
 
 
 def filtered(delta, **knobs):

@@ -7,10 +7,12 @@ import torch
 
 import guidance as g
 
+from ..drawing import drawn
+
 
 def made(rho, cosine, n=64):
     """A pair with ||Delta|| = rho ||D_c|| at a given angle to D_c."""
-    a, b = torch.linalg.qr(torch.randn(n, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64))[0].T
+    a, b = torch.linalg.qr(drawn(n, 2))[0].T
     cond = 3.0 * a
     delta = 3.0 * rho * (cosine * a + math.sqrt(1 - cosine**2) * b)
     return tuple(t.view(1, 4, 4, n // 16) for t in (cond, cond - delta))
@@ -32,7 +34,7 @@ def test_where_it_binds_the_norm_is_the_cap(rho, cosine, gamma):
 
 @pytest.mark.parametrize("w", [1.5, 4.0, 15.0])
 def test_the_cap_is_never_passed_and_plain_cfg_is_kept_below_it(w):
-    cond, uncond = torch.randn(2, 40, 4, 5, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    cond, uncond = drawn(2, 40, 4, 5, 6, seed=1)
     uncond = cond + torch.linspace(0.001, 1.0, 40, dtype=torch.float64).view(-1, 1, 1, 1) * (uncond - cond)
     guided, plain = g.pmc(cond, uncond, scale=w, gamma=1.2), g.cfg(cond, uncond, scale=w)
     cap = 1.2 * g.norm(cond)
@@ -43,7 +45,7 @@ def test_the_cap_is_never_passed_and_plain_cfg_is_kept_below_it(w):
 
 
 def test_more_weight_is_never_less_guidance():
-    cond, uncond = torch.randn(2, 8, 4, 5, 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    cond, uncond = drawn(2, 8, 4, 5, 6, seed=2)
     reached = torch.stack([g.effective_scale(g.pmc(cond, uncond, scale=1 + i / 8), cond, uncond) for i in range(40)])
     assert (reached.diff(dim=0) >= -1e-12).all()
 

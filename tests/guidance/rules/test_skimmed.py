@@ -5,6 +5,8 @@ import torch
 
 import guidance as g
 
+from ..drawing import drawn
+
 # One value for each case: cond, uncond, x. Which masks fire at w = 8 is worked out by hand.
 CASES = {
     "negative alone": (1.0, 2.0, 0.0),  # cond + 8 (uncond - cond) = 9, above 0 and x
@@ -62,6 +64,6 @@ def test_the_exact_form_is_plain_cfg_elsewhere():
 
 
 def test_a_shift_of_the_latent_changes_it():
-    cond, uncond, x = torch.randn(3, 1, 4, 9, 9, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    cond, uncond, x = drawn(3, 1, 4, 9, 9)
     shifted = g.skimmed(cond + 3, uncond + 3, scale=8.0, x=x + 3) - 3
     assert (shifted - g.skimmed(cond, uncond, scale=8.0, x=x)).abs().max() > 0.1

@@ -6,6 +6,8 @@ import torch
 import guidance as g
 from specimens.rules.smc import literal
 
+from ..drawing import drawn
+
 W, LAM, K = 3.0, 5.0, 0.2
 
 
@@ -43,16 +45,15 @@ def test_the_soft_threshold_only_shrinks(e):
     assert errors(e, chatter_free=True) == pytest.approx([max(e - K, 0.0)] * 6)
 
 
-def drawn(seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(2, 3, 4, 5, 6, generator=generator, dtype=torch.float64)
+def pair(seed=0):
+    return drawn(2, 3, 4, 5, 6, seed=seed)
 
 
 @pytest.mark.parametrize("relative", [True, False])
 def test_a_run_is_the_papers_loop(relative):
     state, kept = g.Memory(), [None] * 3
     for step, sigma in enumerate((0.98, 0.8, 0.5, 0.2)):
-        cond, uncond = drawn(step)
+        cond, uncond = pair(step)
         state.begin(step)
         sigmas = torch.full((3,), sigma, dtype=torch.float64)
         got = g.smc(cond, uncond, scale=W, sigma=sigmas, relative=relative, state=state)
@@ -63,7 +64,7 @@ def test_a_run_is_the_papers_loop(relative):
 
 
 def test_a_relative_gain_does_not_depend_on_the_size_of_the_error_and_an_absolute_one_does():
-    cond, uncond = drawn()
+    cond, uncond = pair()
 
     def push(size, **knobs):
         return g.smc(uncond + size * (cond - uncond), uncond, scale=W, sigma=0.5, **knobs) - uncond
@@ -74,7 +75,7 @@ def test_a_relative_gain_does_not_depend_on_the_size_of_the_error_and_an_absolut
 
 def test_the_space_is_the_networks():
     # The absolute gain acts on the velocity: at sigma it moves the prediction by w sigma K.
-    cond, uncond = drawn()
+    cond, uncond = pair()
     for sigma in (0.25, 0.75):
         guided = g.smc(cond, uncond, scale=W, sigma=sigma, relative=False)
         moved = (guided - g.cfg(cond, uncond, scale=W)).abs()
@@ -82,19 +83,19 @@ def test_the_space_is_the_networks():
 
 
 def test_a_step_evaluated_twice_advances_once():
-    first, other, second = (drawn(i) for i in range(3))
+    first, other, second = (pair(i) for i in range(3))
     knobs = {"scale": W, "sigma": 0.5}
     once, twice = g.Memory(), g.Memory()
     for state, calls in ((once, [(0, first), (1, second)]), (twice, [(0, other), (0, first), (1, other), (1, second)])):
-        for step, pair in calls:
+        for step, given in calls:
             state.begin(step)
-            g.smc(*pair, **knobs, state=state)
+            g.smc(*given, **knobs, state=state)
         state.begin(2)
     assert torch.equal(g.smc(*other, **knobs, state=once), g.smc(*other, **knobs, state=twice))
 
 
 def test_without_a_state_every_step_is_the_first():
-    (cond, uncond), first = drawn(), g.Memory()
+    (cond, uncond), first = pair(), g.Memory()
     guided = g.smc(cond, uncond, scale=W, sigma=0.5)
     assert torch.equal(g.smc(cond, uncond, scale=W, sigma=0.5, state=first), guided)
     first.begin(1)
@@ -102,7 +103,7 @@ def test_without_a_state_every_step_is_the_first():
 
 
 def test_weight_1_leaves_the_memory_as_it_was():
-    (cond, uncond), state = drawn(), g.Memory()
+    (cond, uncond), state = pair(), g.Memory()
     state.keep(uncond)
     assert torch.equal(g.smc(cond, uncond, scale=1.0, sigma=0.5, state=state), cond)
     state.begin(1)

@@ -5,10 +5,11 @@ import torch
 
 import guidance as g
 
+from ..drawing import drawn
+
 
 def step(seed=0, shape=(3, 4, 5, 6)):
-    generator = torch.Generator().manual_seed(seed)
-    cond, uncond, x = torch.randn(3, *shape, generator=generator, dtype=torch.float64)
+    cond, uncond, x = drawn(3, *shape, seed=seed)
     return cond, uncond, 3.0 * x
 
 

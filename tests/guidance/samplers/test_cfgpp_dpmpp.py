@@ -4,13 +4,15 @@ import math
 
 import pytest
 import torch
-from guidance_toys import Mixture, edm_sigmas
 
 import guidance as g
 
+from ..drawing import drawn
+from ..toys import Mixture, edm_sigmas
+
 COND, UNCOND = Mixture([0.5, 0.5], [-1.0, 1.0], 0.15), Mixture([0.25, 0.25, 0.5], [-1.0, 1.0, 1.6], 0.15)
 kinds = pytest.mark.parametrize("kind", ["ve", "flow"])
-DRAWN = torch.randn(7, 1, 41, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+DRAWN = drawn(7, 1, 41, seed=1)
 
 
 def signal(sigma, kind):

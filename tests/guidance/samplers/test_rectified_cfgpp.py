@@ -4,9 +4,10 @@ import math
 
 import pytest
 import torch
-from guidance_toys import Mixture
 
 import guidance as g
+
+from ..toys import Mixture
 
 COND, UNCOND = Mixture([1.0], [0.8], 0.5), Mixture([0.4, 0.6], [-0.6, 0.9], 0.4)
 START = torch.linspace(-2, 2, 41, dtype=torch.float64).reshape(1, 1, 41)

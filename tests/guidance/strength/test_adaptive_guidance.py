@@ -7,10 +7,11 @@ import torch
 
 import guidance as g
 
+from ..drawing import drawn
+
 
 def three(seed=0, shape=(3, 4, 5, 6)):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(3, *shape, generator=generator, dtype=torch.float64)
+    return drawn(3, *shape, seed=seed)
 
 
 @pytest.mark.parametrize(("kind", "sigma"), [("ve", 3.7), ("ve", 0.05), ("flow", 0.8), ("flow", 0.03)])

@@ -1,6 +1,6 @@
 """CFG++ as a step weight: the same states as the CFG++ loops themselves, in float64.
 
-The loops are written out from the definitions of the samplers (methods.md 6), for VE and for flow models.
+The loops are written out from the definitions of the samplers, for VE and for flow models.
 """
 
 import math
@@ -8,11 +8,13 @@ import math
 import numpy as np
 import pytest
 import torch
-from guidance_toys import Mixture, edm_sigmas
 from hypothesis import given
 from hypothesis import strategies as st
 
 import guidance as g
+
+from ..drawing import drawn
+from ..toys import Mixture, edm_sigmas
 
 COND, UNCOND = Mixture([0.5, 0.5], [-1.0, 1.0], 0.15), Mixture([0.25, 0.25, 0.5], [-1.0, 1.0, 1.6], 0.15)
 VE = edm_sigmas(20, low=0.03, high=14.6)
@@ -36,7 +38,7 @@ def start(kind):
 
 
 def noises(kind):
-    return torch.randn(len(GRIDS[kind]), 41, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return drawn(len(GRIDS[kind]), 41)
 
 
 def cfg_run(kind, weight_of, eta):

@@ -5,13 +5,14 @@ import torch
 
 import guidance as g
 
+from ..drawing import drawn
+
 SPACES = {"eps": g.eps_from_denoised, "velocity": g.v_from_denoised, "x0": lambda x, d, sigma, kind: d}
 STEPS = [("ve", 9.0, 2.5), ("ve", 0.4, 0.1), ("flow", 0.9, 0.55), ("flow", 0.2, 0.3)]
 
 
 def four(seed=0, shape=(3, 4, 5, 6)):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(4, *shape, generator=generator, dtype=torch.float64)
+    return drawn(4, *shape, seed=seed)
 
 
 @pytest.mark.parametrize(("kind", "last", "now"), STEPS)

@@ -5,6 +5,8 @@ import torch
 
 from guidance.tensors import reduce
 
+from ..drawing import drawn
+
 # What each is for one sample, as one vector per argument; the last of some is a number.
 LITERAL = {
     "dot": lambda a, b: a @ b,
@@ -63,7 +65,7 @@ def test_a_reduction_is_its_formula(name, shape, dtype):
 
 @pytest.mark.parametrize("share", [0.7, 0.0])
 def test_one_share_for_all_residuals(share):
-    o, a, b = torch.randn(3, 2, 4, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    o, a, b = drawn(3, 2, 4, 5)
     shares = torch.full((2, 1, 1), share, dtype=torch.float64)
     for one, each in zip(
         reduce.products_of_residuals(o, a, b, share), reduce.products_of_residuals(o, a, b, shares), strict=True

@@ -5,11 +5,9 @@ import torch
 
 import guidance as g
 
+from ..drawing import drawn
+
 ORDER = torch.tensor([2, 0, 3, 1])
-
-
-def drawn(*shape, seed=0, dtype=torch.float64):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
 def test_a_shuffle_is_the_product_with_a_matrix_of_ones_and_zeros():

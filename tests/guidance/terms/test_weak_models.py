@@ -6,9 +6,7 @@ import torch
 
 import guidance as g
 
-
-def drawn(*shape, seed=0, dtype=torch.float64):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+from ..drawing import drawn
 
 
 def line(sigma, length):

@@ -10,13 +10,12 @@ from methods import BY_NAME, stack
 from tiny import (
     alone,
     architecture,
-    custom,
+    basic,
     distance,
     model,
     noise,
     passes,
     predict,
-    run_node,
     sample,
     tensor,
     text,
@@ -164,11 +163,8 @@ def test_at_a_step_with_one_pass_the_rule_is_not_asked(monkeypatch):
 
 @BOTH
 def test_under_a_basic_guider_it_says_that_there_is_no_pair(name, said):
-    def make(patched):
-        return run_node(custom.BasicGuider, patched, text(1))
-
     patched = BY_NAME[name].on(model())
-    assert torch.equal(sample(patched, make=make, steps=2), sample(model(), make=make, steps=2))
+    assert torch.equal(sample(patched, make=basic, steps=2), sample(model(), make=basic, steps=2))
     assert len([s for s in said() if "has no effect under the Basic Guider" in s]) == 1
 
 

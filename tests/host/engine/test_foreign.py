@@ -11,12 +11,10 @@ from azimuth.nodes.look import report
 from comfy.patcher_extension import WrappersMP
 from comfy_extras.nodes_apg import APG
 from comfy_extras.nodes_cfg import CFGZeroStar
-from comfy_extras.nodes_model_advanced import RescaleCFG
-from comfy_extras.nodes_pag import PerturbedAttentionGuidance
 from comfy_extras.nodes_slg import SkipLayerGuidanceDiT, SkipLayerGuidanceDiTSimple
-from comfy_extras.nodes_tcfg import TCFG
 from features import need
 from methods import BY_NAME, METHODS, stack
+from other_nodes import making_all_predictions, pag, rescale, tcfg
 from tiny import (
     alone,
     architecture,
@@ -32,18 +30,6 @@ from tiny import (
 
 EXACT = 1e-4
 W, S = 5.0, 1.5
-
-
-def rescale(patched):
-    return RescaleCFG().patch(patched, 0.7)[0]
-
-
-def pag(patched):
-    return PerturbedAttentionGuidance.execute(patched, 2.0).args[0]
-
-
-def tcfg(patched):
-    return TCFG.execute(patched).args[0]
 
 
 def apg(patched):
@@ -213,12 +199,7 @@ def test_the_simple_form_of_skip_layer_guidance_evaluates_our_negative_too():
 
 
 def test_a_node_that_makes_the_predictions_itself_is_named(said):
-    def make_them_all(args):
-        model_options = {key: value for key, value in args["model_options"].items() if key != "context_handler"}
-        return comfy.samplers.calc_cond_batch(args["model"], args["conds"], args["input"], args["sigma"], model_options)
-
-    patched = ADDING.on(model())
-    patched.set_model_sampler_calc_cond_batch_function(make_them_all)
+    patched = making_all_predictions(ADDING.on(model()))
     assert torch.equal(sample(patched, steps=3), sample(model(), steps=3))
     assert len([s for s in said() if "Negative Guidance has no effect" in s]) == 1
 

@@ -29,11 +29,11 @@ from nag_networks import (
     VIDEO,
     Z_IMAGE,
     Net,
-    built,
     every_net,
     on,
 )
 from tiny import (
+    built,
     distance,
     predict,
     tensor,

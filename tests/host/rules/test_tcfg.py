@@ -2,14 +2,13 @@
 
 import comfy.nested_tensor
 import comfy.utils
+import other_nodes
 import pytest
 import torch
 from architectures import packed
 from azimuth import guidance
-from comfy_extras.nodes_model_advanced import RescaleCFG
-from comfy_extras.nodes_pag import PerturbedAttentionGuidance
-from comfy_extras.nodes_tcfg import TCFG
 from methods import BY_NAME, stack
+from other_nodes import pag, rescale
 from tiny import (
     alone,
     architecture,
@@ -30,10 +29,6 @@ EXACT = 1e-4
 
 def tcfg(patched, strength=1.0):
     return BY_NAME["tcfg"].on(patched, strength=strength)
-
-
-def hosts(patched):
-    return TCFG.execute(patched).args[0]
 
 
 def damped(c, u, x):
@@ -58,7 +53,7 @@ def three():
 @pytest.mark.parametrize("sampler", ["euler", "dpmpp_2m"])
 def test_a_run_is_that_of_the_hosts_node(kind, sampler):
     how = {"x": noise(2), "sampler": sampler, "steps": 4}
-    theirs = sample(hosts(model(kind)), **how)
+    theirs = sample(other_nodes.tcfg(model(kind)), **how)
     assert distance(sample(tcfg(model(kind)), **how), theirs) < 1e-3
     assert distance(sample(model(kind), **how), theirs) > 1e-2
 
@@ -119,17 +114,14 @@ def test_with_everything_at_once():
 
 def test_a_foreign_cfg_function_is_kept_as_the_difference_that_it_made():
     c, u, _ = three()
-    theirs = predict(RescaleCFG().patch(model(), 0.7)[0], **AT)
-    patched = tcfg(RescaleCFG().patch(model(), 0.7)[0])
+    theirs = predict(rescale(model()), **AT)
+    patched = tcfg(rescale(model()))
     expected = plain(c, damped(c, u, AT["x"])) + theirs - plain(c, u)
     assert distance(predict(patched, **AT), expected) < EXACT
 
 
 @pytest.mark.parametrize("before", [True, False], ids=["before ours", "after ours"])
 def test_perturbed_attention_is_kept(before):
-    def pag(patched):
-        return PerturbedAttentionGuidance.execute(patched, 2.0).args[0]
-
     c, u, _ = three()
     added = predict(pag(model()), **AT) - predict(model(), **AT)
     patched = tcfg(pag(model())) if before else pag(tcfg(model()))
@@ -153,7 +145,7 @@ def test_a_cfg_pp_sampler_sees_the_raw_negative():
 
 
 def test_the_hosts_node_shows_it_the_damped_one():
-    ours, theirs = (sample(f(model()), sampler="euler_cfg_pp", cfg=2.0, steps=4) for f in (tcfg, hosts))
+    ours, theirs = (sample(f(model()), sampler="euler_cfg_pp", cfg=2.0, steps=4) for f in (tcfg, other_nodes.tcfg))
     assert distance(ours, theirs) > 1e-3
 
 

@@ -10,6 +10,8 @@ import torch
 from architectures import flux
 from azimuth.nodes.engine import sampler_loops
 from azimuth.nodes.samplers import cfgpp_dpmpp
+from both_predictions import noting
+from interrupted import Interruption, stop_at
 from methods import BY_NAME, stack
 from tiny import (
     architecture,
@@ -33,10 +35,6 @@ from tiny import (
 
 LAM = 0.7
 EXACT = 1e-4
-
-
-class Interruption(Exception):
-    pass
 
 
 METHODS = {
@@ -64,15 +62,7 @@ def literal(kind, method, eta=1.0):
         return 1 - sigma if kind == "flow" else torch.ones_like(sigma)
 
     def run(net, x, sigmas, extra_args=None, callback=None, disable=None):
-        found = {}
-
-        def note(args):
-            found["uncond"] = args["uncond_denoised"]
-            return args["denoised"]
-
-        options = comfy.model_patcher.set_model_options_post_cfg_function(
-            extra_args["model_options"].copy(), note, disable_cfg1_optimization=True
-        )
+        how, found = noting(extra_args)
         draw = k_diffusion.default_noise_sampler(x, seed=extra_args["seed"])
 
         def ask(z, level):
@@ -82,8 +72,8 @@ def literal(kind, method, eta=1.0):
                 sigma, z = torch.ones_like(level), z
             else:
                 z = z * signal(sigma)
-            guided = net(z.float(), sigma.float().expand(x.shape[0]), **{**extra_args, "model_options": options})
-            return guided.double(), found["uncond"].double()
+            guided = net(z.float(), sigma.float().expand(x.shape[0]), **how)
+            return guided.double(), found["uncond_denoised"].double()
 
         sigmas = sigmas.double()
         levels = sigmas / signal(sigmas)
@@ -291,10 +281,6 @@ def test_the_callback_is_told_what_the_hosts_samplers_tell(method):
 def test_the_run_after_an_interrupted_one_is_as_a_fresh_one(method):
     sampler, guider = ours(method), guider_of(stack(model(), "apg_custom", "compose"), LAM)
 
-    def stop(step, *rest):
-        if step == 2:
-            raise Interruption
-
     def run(**more):
         return guider.sample(
             noise(), torch.zeros_like(noise()), sampler, sigmas_of(model(), 6), disable_pbar=True, seed=3, **more
@@ -302,7 +288,7 @@ def test_the_run_after_an_interrupted_one_is_as_a_fresh_one(method):
 
     first = run()
     with pytest.raises(Interruption):
-        run(callback=stop)
+        run(callback=stop_at(2))
     assert torch.equal(run(), first)
     assert guider.cfg == LAM
 

@@ -8,6 +8,8 @@ import torch
 from architectures import flux
 from azimuth import guidance
 from azimuth.nodes.samplers import rectified_cfgpp
+from both_predictions import noting
+from interrupted import Interruption
 from methods import BY_NAME, stack
 from tiny import (
     architecture,
@@ -33,10 +35,6 @@ EXACT = 1e-4
 kinds = pytest.mark.parametrize("kind", ["flow", "eps", "edm"])
 
 
-class Interruption(Exception):
-    pass
-
-
 def ours(lam_max=3.0, gamma=1.0, fraction=0.5):
     return run_node(rectified_cfgpp.RectifiedCFGPP, lam_max, gamma, fraction)
 
@@ -45,18 +43,10 @@ def literal(lam_max, gamma, fraction, level):
     """The algorithm in velocities (or noises), from the two raw predictions of calls that make both."""
 
     def run(net, x, sigmas, extra_args=None, callback=None, disable=None):
-        found = {}
-
-        def note(args):
-            found.update(args)
-            return args["denoised"]
-
-        options = comfy.model_patcher.set_model_options_post_cfg_function(
-            extra_args["model_options"].copy(), note, disable_cfg1_optimization=True
-        )
+        how, found = noting(extra_args)
 
         def velocities(x, sigma):
-            net(x, sigma.expand(x.shape[0]), **{**extra_args, "model_options": options})
+            net(x, sigma.expand(x.shape[0]), **how)
             return [(x - found[name]) / sigma for name in ("cond_denoised", "uncond_denoised")]
 
         with torch.no_grad():
@@ -202,26 +192,17 @@ def test_methods_on_the_model_act_in_the_correction(name, cfg, said):
 
 
 def test_a_rule_is_applied_to_the_pair_of_the_predictor():
-    seen = []
-
     def run(net, x, sigmas, extra_args=None, callback=None, disable=None):
         """The algorithm with ADG at w = 1 + alpha in place of plain CFG."""
-
-        def note(args):
-            seen.append(args)
-            return args["denoised"]
-
-        options = comfy.model_patcher.set_model_options_post_cfg_function(
-            extra_args["model_options"].copy(), note, disable_cfg1_optimization=True
-        )
+        how, found = noting(extra_args)
         for here, after in zip(sigmas[:-1], sigmas[1:], strict=True):
             with torch.no_grad():
-                net(x, here.expand(x.shape[0]), **{**extra_args, "model_options": options})
-                cond = seen[-1]["cond_denoised"]
+                net(x, here.expand(x.shape[0]), **how)
+                cond = found["cond_denoised"]
                 middle = (here + after) / 2
                 ahead = cond + middle / here * (x - cond)
-                net(ahead, middle.expand(x.shape[0]), **{**extra_args, "model_options": options})
-                c, u = seen[-1]["cond_denoised"], seen[-1]["uncond_denoised"]
+                net(ahead, middle.expand(x.shape[0]), **how)
+                c, u = found["cond_denoised"], found["uncond_denoised"]
                 push = guidance.angle_domain(c, u, scale=4.0) - c
                 x = x + (after - here) * ((x - cond) / here - push / middle)
         return x

@@ -2,20 +2,19 @@
 
 import functools
 
-import comfy.samplers
 import pytest
 import torch
 from azimuth import guidance
 from azimuth.nodes.look import report
-from comfy_extras.nodes_pag import PerturbedAttentionGuidance
+from interrupted import interrupt
 from methods import BY_NAME, stack
+from other_nodes import pag
 from tiny import (
     basic,
     cfg_guider,
     distance,
     dual,
     dual_model,
-    guider_of,
     model,
     noise,
     passes,
@@ -33,10 +32,6 @@ LOGGED = "Adaptive Guidance skipped"
 
 def adaptive(patched, threshold, start=0.0, space="eps"):
     return BY_NAME["adaptive"].on(patched, threshold=threshold, start=start, space=space)
-
-
-def pag(patched):
-    return PerturbedAttentionGuidance.execute(patched, 2.0).args[0]
 
 
 @functools.cache
@@ -230,23 +225,6 @@ def test_a_node_that_wants_both_predictions_keeps_them(said):
 
 
 # ---- runs
-
-
-class Interruption(Exception):
-    pass
-
-
-def interrupt(patched, at):
-    def stop(step, *rest):
-        if step == at:
-            raise Interruption
-
-    x = noise()
-    sampler = comfy.samplers.sampler_object("euler")
-    with pytest.raises(Interruption):
-        guider_of(patched).sample(
-            x, torch.zeros_like(x), sampler, sigmas_of(patched, 6), callback=stop, disable_pbar=True
-        )
 
 
 def test_an_interrupted_run_says_what_it_had_skipped_and_leaves_nothing_behind(said):

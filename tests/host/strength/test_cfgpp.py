@@ -6,6 +6,7 @@ import comfy.samplers
 import pytest
 import torch
 from azimuth import guidance
+from both_predictions import noting
 from methods import BY_NAME
 from tiny import custom, distance, model, noise, sample, scales, sigmas_of
 
@@ -20,20 +21,12 @@ def literal(step):
     """A sampler that takes CFG++ steps from D_lam and D_u; run it with lambda as the cfg."""
 
     def run(net, x, sigmas, extra_args=None, callback=None, disable=None):
-        found = {}
-
-        def note(args):
-            found["uncond"] = args["uncond_denoised"]
-            return args["denoised"]
-
-        options = comfy.model_patcher.set_model_options_post_cfg_function(
-            extra_args["model_options"].copy(), note, disable_cfg1_optimization=True
-        )
+        how, found = noting(extra_args)
         draw = k_diffusion.default_noise_sampler(x, seed=extra_args["seed"])
         with torch.no_grad():
             for here, after in zip(sigmas[:-1], sigmas[1:], strict=True):
-                guided = net(x, here.expand(x.shape[0]), **{**extra_args, "model_options": options})
-                x = step(x, here, after, guided, found["uncond"], draw)
+                guided = net(x, here.expand(x.shape[0]), **how)
+                x = step(x, here, after, guided, found["uncond_denoised"], draw)
         return x
 
     return comfy.samplers.KSAMPLER(run)

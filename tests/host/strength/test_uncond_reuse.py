@@ -10,10 +10,11 @@ from attached import control_net, lora
 from azimuth import guidance
 from azimuth.nodes.engine import stages
 from azimuth.nodes.look import report
-from comfy_extras.nodes_pag import PerturbedAttentionGuidance
 from comfy_extras.nodes_sag import SelfAttentionGuidance
 from context_windows import windowed
+from interrupted import interrupt
 from methods import BY_NAME, stack
+from other_nodes import making_all_predictions, pag
 from packed_latents import sample_pair
 from tiny import (
     alone,
@@ -24,7 +25,6 @@ from tiny import (
     distance,
     dual,
     dual_model,
-    guider_of,
     model,
     noise,
     passes,
@@ -243,20 +243,9 @@ def test_a_sampler_that_goes_back_makes_all_passes_there():
 
 
 def test_an_interrupted_run_says_what_it_had_left_out_and_leaves_nothing_behind(said):
-    class Interruption(Exception):
-        pass
-
-    def stop(step, *rest):
-        if step == 3:
-            raise Interruption
-
-    patched, x = reusing(model()), noise()
+    patched = reusing(model())
     fresh = sample(patched)
-    euler = comfy.samplers.sampler_object("euler")
-    with pytest.raises(Interruption):
-        guider_of(patched).sample(
-            x, torch.zeros_like(x), euler, sigmas_of(patched, 6), callback=stop, disable_pbar=True
-        )
+    interrupt(patched, 3)
     assert said()[-1] == f"{LOGGED} 2 of 4 negative passes."
     assert torch.equal(sample(patched), fresh) and torch.equal(sample(patched), fresh)
 
@@ -326,10 +315,6 @@ def test_a_whole_partial_negative_is_another_negative():
     delayed = BY_NAME["partial"].on(model(), weight=1.0, start=0.4)
     assert passes(delayed) == [2] * 6
     assert passes(reusing(delayed, 6)) == [2, 1, 2, 1, 1, 1]
-
-
-def pag(patched):
-    return PerturbedAttentionGuidance.execute(patched, 2.0).args[0]
 
 
 def test_terms_of_ours_and_of_other_nodes_keep_their_passes(by_hand, said):
@@ -419,12 +404,7 @@ def test_so_does_the_hosts_and_every_node_that_asks_for_the_negative_at_cfg_1(sa
 
 
 def test_a_node_that_makes_the_predictions_itself_is_named(said):
-    def make_them_all(args):
-        model_options = {key: value for key, value in args["model_options"].items() if key != "context_handler"}
-        return comfy.samplers.calc_cond_batch(args["model"], args["conds"], args["input"], args["sigma"], model_options)
-
-    patched = reusing(model())
-    patched.set_model_sampler_calc_cond_batch_function(make_them_all)
+    patched = making_all_predictions(reusing(model()))
     assert torch.equal(sample(patched, steps=3), sample(model(), steps=3))
     about = [s for s in said() if "leaves no pass out beside" in s]
     assert len(about) == 1 and "make_them_all" not in about[0] and "of another node" in about[0]

@@ -16,6 +16,7 @@ from comfy.ldm.flux.math import apply_rope
 from comfy.ldm.modules.attention import optimized_attention_masked
 from literal_sag import literal_sag
 from methods import BY_NAME
+from other_nodes import after_blocks, by_return, in_place
 from tiny import architecture, distance, passes, predict, sample, tensor, text
 
 S = 2.0
@@ -356,26 +357,13 @@ def test_the_first_block_stays_beside_reference_pictures(said):
 # ---- other nodes
 
 
-def by_return(args):
-    return {"img": args["img"] * 1.2, "txt": args["txt"] * 0.9} if args["block_index"] % 2 == 0 else {}
-
-
-def in_place(args):
-    args["img"].mul_(1.2)
-    return {}
-
-
 @every_net
 @pytest.mark.parametrize("theirs", [by_return, in_place])
 @pytest.mark.parametrize("before", [True, False], ids=["before ours", "after ours"])
 def test_what_another_node_does_after_a_block_it_does_after_one_that_is_left_out(build, start, theirs, before):
     net, blocks = architecture(build), "0-2"
 
-    def patched(net):
-        net = net.clone()
-        net.set_model_double_block_patch(theirs)
-        return net
-
+    patched = functools.partial(after_blocks, theirs=theirs)
     ours = on("slg", patched(net), blocks=blocks) if before else patched(on("slg", net, blocks=blocks))
     adds_the_term(ours, patched(net), without(patched(net), [0, 1, 2], **AT))
 

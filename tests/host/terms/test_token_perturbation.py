@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from azimuth.nodes.terms import token_perturbation
 from comfy.ldm.modules.attention import BasicTransformerBlock
 from context_windows import FRAMES, windowed
 from methods import BY_NAME, stack
+from other_nodes import after_blocks, by_return, in_place
 from packed_latents import pair, sample_pair
 from tiny import alone, architecture, distance, model, noise, passes, predict, sample, tensor, text
 
@@ -373,25 +375,12 @@ def test_what_a_block_of_one_sequence_adds_comes_to_other_tokens(name, blocks, i
     assert distance(predict(tpg(net, blocks=blocks), **AT), predict(net, **AT) + S * (c - bad)) < EXACT
 
 
-def by_return(args):
-    return {"img": args["img"] * 1.2} if args["block_index"] % 2 == 0 else {}
-
-
-def in_place(args):
-    args["img"].mul_(1.2)
-    return {}
-
-
 @pytest.mark.parametrize("theirs", [by_return, in_place])
 @pytest.mark.parametrize("before", [True, False], ids=["before ours", "after ours"])
 def test_what_another_node_does_after_a_block_it_does_after_one_that_is_shuffled(theirs, before):
     net = architecture(BUILDS["Lumina 2"])
 
-    def patched(net):
-        net = net.clone()
-        net.set_model_double_block_patch(theirs)
-        return net
-
+    patched = functools.partial(after_blocks, theirs=theirs)
     with pytest.MonkeyPatch.context() as patch:
         for index in (1, 2):
             by_hand(patch, net.model.diffusion_model.layers[index], ("double", index, 0), 0, None, 15, 6)
