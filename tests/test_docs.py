@@ -322,6 +322,14 @@ def test_no_help_page_without_a_node():
     assert {page.name for page in HELP.glob("*.md")} == {node.page.name for node in ALL}
 
 
+def test_no_picture_without_a_page():
+    there = {path for path in HELP.rglob("*") if path.is_file() and path.suffix != ".md"}
+    shown = [
+        (page.parent / link).resolve() for page in PAGES for link in re.findall(r"!\[[^\]]*\]\(([^)\s]+)\)", read(page))
+    ]
+    assert there - set(shown) == set()
+
+
 # ---- what is made -------------------------------------------------------------------------------------
 
 packages.mathematics()

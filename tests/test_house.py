@@ -73,6 +73,25 @@ def test_imports_run_down(package, path):
         assert there is not None and there <= here, f"{path.name} imports {other}"
 
 
+# Ways round the imports that the tests here read: a module by its name, or by a name that only a running pack has.
+BY_NAME = {"importlib", "pkgutil", "runpy", "azimuth", "nodes", "lab"}
+ASKED = {"__import__", "eval", "exec", "sys.modules"}
+
+
+@every_file
+def test_files_of_the_house_are_imported_from_where_they_stand(package, path):
+    """Only what finds or loads the files of a package goes by names."""
+    if package == "lab" or path.name in ABOVE or path == ROOT / "specimens" / "packages.py":
+        return
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            assert not {alias.name.split(".")[0] for alias in node.names} & BY_NAME
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            assert node.module.split(".")[0] not in BY_NAME
+        elif isinstance(node, ast.Name | ast.Attribute):
+            assert ast.unparse(node) not in ASKED
+
+
 @every_file
 def test_no_chapter_imports_another(package, path):
     folder = path.parent.name
@@ -122,6 +141,25 @@ def test_the_menu_counts_the_chapters():
     for number, chapter in enumerate(CHAPTERS, start=1):
         text = (ROOT / "nodes" / chapter / "__init__.py").read_text(encoding="utf-8")
         assert re.search(rf'^CATEGORY = "advanced/guidance/Azimuth/{number} [a-z ]+"$', text, re.MULTILINE), chapter
+
+
+NODE_FILES = [
+    path for chapter in CHAPTERS for path in sorted((ROOT / "nodes" / chapter).glob("*.py")) if path.name not in ABOVE
+]
+
+
+@pytest.mark.parametrize("path", NODE_FILES, ids=lambda path: path.stem)
+def test_a_file_of_a_chapter_is_one_node_in_its_place_in_the_menu(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert "from . import CATEGORY" in map(ast.unparse, tree.body)
+    (schema,) = [
+        node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) == "io.Schema"
+    ]
+    assert "category=CATEGORY" in map(ast.unparse, schema.keywords)
+    (node,) = [
+        part.name for part in tree.body if isinstance(part, ast.ClassDef) and "io.ComfyNode" in ast.unparse(part)
+    ]
+    assert f"NODES = [{node}]" in map(ast.unparse, tree.body)
 
 
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from specimens import HERE, LISTS, found, kinds, packages, specimens
+from specimens import CHAPTERS, HERE, LISTS, found, kinds, packages, specimens
 
 packages.mathematics()
 
@@ -29,6 +29,40 @@ def test_what_it_holds_is_looked_for(specimen):
     assert held.keys() <= LISTS.keys()
     for name, entries in held.items():
         assert entries and {type(entry) for entry in entries} <= {KINDS[name]}
+
+
+@every_specimen
+def test_it_holds_something(specimen):
+    assert hasattr(specimen, "NODE") or any(hasattr(specimen, name) for name in LISTS)
+
+
+def schemas() -> dict[str, ast.Call]:
+    """What each file of a node says of it, by the name that its specimen should have."""
+    files = [path for chapter in CHAPTERS for path in sorted((packages.ROOT / "nodes" / chapter).glob("*.py"))]
+    calls = {path: ast.walk(ast.parse(path.read_text(encoding="utf-8"))) for path in files}
+    return {
+        f"specimens.{path.parent.name}.{path.stem}": call
+        for path, parts in calls.items()
+        for call in parts
+        if isinstance(call, ast.Call) and getattr(call.func, "attr", "") == "Schema"
+    }
+
+
+def given(schema: ast.Call, name: str) -> ast.expr:
+    return next(keyword.value for keyword in schema.keywords if keyword.arg == name)
+
+
+def test_every_node_has_its_specimen_in_its_place():
+    nodes = {name: ast.literal_eval(given(schema, "node_id")) for name, schema in schemas().items()}
+    assert nodes == {module.__name__: module.NODE for module in specimens() if hasattr(module, "NODE")}
+
+
+def test_every_node_that_changes_a_model_is_tried():
+    """What it is tried with stands in its own specimen."""
+    changing = {name for name, schema in schemas().items() if "model_output" in ast.unparse(given(schema, "outputs"))}
+    tried = {module.__name__ for module in specimens() if getattr(module, "SETTINGS", ())}
+    assert changing == tried
+    assert all(s.node == module.NODE for module in specimens() for s in getattr(module, "SETTINGS", ()))
 
 
 @pytest.mark.parametrize("what", [what for what in KINDS if what != "TABLE"])

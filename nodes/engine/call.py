@@ -24,6 +24,7 @@ class Call:
     first_pass        (conditionings, prediction) of the first of the two passes of a `Pair` stage
     reusing           a `Reuse` stage makes the predictions for the negatives of this call from those of an earlier step
     weakened          where the pair's cond is reused: what this call itself predicts for it, for added terms
+    over              the call has ended, and nothing of it is left but its step
     """
 
     step: Step
@@ -36,3 +37,4 @@ class Call:
     first_pass: tuple[list, Tensor] | None = None
     reusing: bool = False
     weakened: Tensor | None = None
+    over: bool = False

@@ -190,6 +190,7 @@ def predict_noise(executor, x, timestep, model_options=None, seed=None):
     run = run_in(guider.model_options)
     if run is None or run.neutral:
         return executor(x, timestep, model_options, seed)
+    outer = run.call
     begin_call(guider, run, timestep)
     before, conds = weight_of(guider, run), guider.conds
     try:
@@ -200,7 +201,7 @@ def predict_noise(executor, x, timestep, model_options=None, seed=None):
         model_options = second_text.with_text(guider, run, model_options)
         return executor(x, timestep, weak.watched(run, scale, model_options), seed)
     finally:
-        run.end()
+        run.end(outer)
         set_weight(guider, run, before)
         guider.conds = conds
 

@@ -91,7 +91,7 @@ class Run:
     call: Call = field(init=False)
 
     def __post_init__(self):
-        self.call = Call(step_at(self.sigmas, 0))
+        self.call = Call(step_at(self.sigmas, 0), over=True)
 
     @classmethod
     def open(
@@ -203,9 +203,13 @@ class Run:
             self.skipping, self.settled = True, None
         self.call = Call(step, baseline_missing)
 
-    def end(self) -> None:
-        """End a call: release its tensors, and keep the step that the run is at."""
-        self.call = Call(self.call.step)
+    def end(self, outer: Call) -> None:
+        """End a call: release its tensors, and keep the step that the run is at.
+
+        `outer` was at hand when it began. That is a call too, and goes on, where another node's function has called the
+        guider in the middle of it.
+        """
+        self.call = Call(self.call.step, over=True) if outer.over else outer
 
     def memory(self, stage: Stage | None, part: int) -> Memory | None:
         """What a stage keeps from step to step, for one part of a packed latent; None if it keeps nothing."""

@@ -18,7 +18,7 @@ class Watcher:
     """The term in one run, for which it records the middle block's self-attention in a step's first pass.
 
     found  the recorded calls, one for each model call; queries and keys are those of the whole batch. None while
-           nothing is recorded
+           nothing is recorded, or where another node predicts twice in one call
     """
 
     def __init__(self, sigma: float, shape, chosen, net):
@@ -41,7 +41,7 @@ class Watcher:
         found, self.found = self.found, None  # the passes that follow are not recorded
         base = base_of(args, run, moment)
         denoised = moment.cond if base == "cond" else moment.uncond
-        attention, rows = seen(found, args[base], moment.x)
+        attention, rows = seen(found or (), args[base], moment.x)
         queries, keys = (attention.by_head(t)[rows] for t in (attention.queries, attention.keys))
         mass = attention_mass(queries, keys, attention.tokens)
         blurred = blurred_where_attended(denoised, mass, size=attention.size, sigma=self.sigma)
