@@ -176,9 +176,7 @@ class TestDownload:
     def test_only_plain_files_of_the_host_are_unpacked(self, dev, tmp_path):
         file = archive(tmp_path / "a.tar.gz", **COMPLETE, **{"x/setup.py": "1"})
         dev.unpack_host(file, tmp_path / "out", "0.1.2")
-        found = {
-            p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*") if p.is_file()
-        }
+        found = {p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*") if p.is_file()}
         assert found == {"main.py", "requirements.txt", "comfyui_version.py", "comfy/sd.py"}
 
     def test_a_name_that_leads_outside_is_refused(self, dev, tmp_path):
@@ -220,9 +218,7 @@ class TestDisk:
         assert "3.0 GB free" in text and "AZIMUTH_CACHE" in text
         assert nothing_half_made(cache)
 
-    @pytest.mark.parametrize(
-        ("number", "words"), [(errno.ENOSPC, "disk is full"), (errno.EACCES, "AZIMUTH_CACHE")]
-    )
+    @pytest.mark.parametrize(("number", "words"), [(errno.ENOSPC, "disk is full"), (errno.EACCES, "AZIMUTH_CACHE")])
     def test_errors_of_the_system(self, dev, cache, monkeypatch, capsys, number, words):
         def fail(version):
             raise OSError(number, os.strerror(number), "/somewhere")
@@ -755,16 +751,12 @@ class TestCommands:
             progress.said = -progress.EVERY
             progress.show("3 of 4")
         first, then, last = capsys.readouterr().out.splitlines()
-        assert (
-            first == "Working: 0 s" and then == "Working: 3 of 4, 0 s" and last == "Working: done after 0 s"
-        )
+        assert first == "Working: 0 s" and then == "Working: 3 of 4, 0 s" and last == "Working: done after 0 s"
 
     def test_pip_progress_counts(self, dev, tmp_path):
         place = dev.Setup(tmp_path, tmp_path)
         log = tmp_path / "log"
-        log.write_text(
-            "Collecting torch==2.12.1\nProcessing /x/files/mpmath-1.3.0-py3-none-any.whl (from a)\n"
-        )
+        log.write_text("Collecting torch==2.12.1\nProcessing /x/files/mpmath-1.3.0-py3-none-any.whl (from a)\n")
         assert dev.pip_progress(log, place) == "2 packages found, now mpmath"
         folder = "Lib/site-packages" if os.name == "nt" else "lib/python3.12/site-packages"
         (tmp_path / folder / "torch-2.12.1.dist-info").mkdir(parents=True)
