@@ -17,7 +17,10 @@ CHAPTERS = ("strength", "conditions", "negatives", "rules", "terms", "correction
 
 LISTS = {
     "FORMULAS": "what a function of guidance/ must give: tests/guidance",
+    "DEFAULTS": "what a function of guidance/ takes where it is told nothing: tests/guidance",
+    "HELPERS": "public functions of guidance/ that take no predictions: tests/guidance",
     "SETTINGS": "the node's inputs where it acts and where it is off: tests/host",
+    "SAMPLERS": "the inputs of a node that makes a SAMPLER: tests/host",
     "FUNCTIONS": "calls of a function that the benchmark times",
     "RUNS": "ways to sample with the node that the benchmark times",
     "WORKFLOWS": "the recipes of example_workflows/",

@@ -30,7 +30,7 @@ class Node:
         return self, index
 
 
-# ---- FORMULAS and SETTINGS, for the tests
+# ---- FORMULAS, DEFAULTS, HELPERS, SETTINGS and SAMPLERS, for the tests
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,23 @@ class Formula:
     pictures: bool = False
 
 
+@dataclass(frozen=True)
+class Defaults:
+    """What a public function or class of `guidance` takes where it is told nothing: the paper's number, or what is
+    neutral. values: parameter -> default, all of them but None.
+    """
+
+    name: str
+    values: dict
+
+
+@dataclass(frozen=True)
+class Helper:
+    """A public function of `guidance` that is no Formula: it takes no predictions. tests/guidance/ has tests of it."""
+
+    name: str
+
+
 def nothing(cfg: float) -> list[dict]:
     return []
 
@@ -70,9 +87,14 @@ class Setting:
     acting: input -> plain value, schedule of `guidance`, Stand, or a function of the MODEL that the node is put on.
     neutral(cfg): the changes, which may depend on the sampler's cfg.
     group: the dynamic input that all of its inputs belong to.
+    ranges: input -> the least and the largest number that it takes here, where the widget goes further.
     pictures: it says of other latents than pictures that it leaves them alone.
     by_index: it draws noise for every sample by its place in the batch.
-    elsewhere: it acts on other models than the one of most tests, and has tests of its own.
+    by_call: it draws something else in every call of the model, as its page says.
+    lasting: changes with which it acts to the end, if it may be done after a step.
+    needs: what an older host lacks for it, by the names of tests/host/features.py.
+    elsewhere: it acts on another family of models than most tests have (tests/host/columns.py), and has tests of its
+    own. beside: the family on which its neighbours are tried, where that is not the same.
     """
 
     name: str
@@ -80,9 +102,23 @@ class Setting:
     acting: dict
     neutral: Callable[[float], list[dict]] = nothing
     group: str = ""
+    ranges: dict = field(default_factory=dict)
     pictures: bool = False
     by_index: bool = False
-    elsewhere: bool = False
+    by_call: bool = False
+    lasting: dict = field(default_factory=dict)
+    needs: tuple[str, ...] = ()
+    elsewhere: str = ""
+    beside: str = ""
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """A node that makes a SAMPLER, by its id, at inputs as its `execute` takes them. name: as a column calls it."""
+
+    name: str
+    node: str
+    inputs: dict
 
 
 # ---- FUNCTIONS and RUNS, for the benchmark

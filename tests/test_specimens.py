@@ -12,7 +12,10 @@ packages.mathematics()
 
 KINDS = {
     "FORMULAS": kinds.Formula,
+    "DEFAULTS": kinds.Defaults,
+    "HELPERS": kinds.Helper,
     "SETTINGS": kinds.Setting,
+    "SAMPLERS": kinds.Sampler,
     "FUNCTIONS": kinds.Function,
     "RUNS": kinds.Run,
     "WORKFLOWS": kinds.Recipe,

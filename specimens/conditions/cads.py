@@ -4,7 +4,7 @@ import numpy as np
 
 import guidance as g
 
-from ..kinds import Formula, Function, Node, Picture, Row, Run, Setting, Way
+from ..kinds import Defaults, Formula, Function, Helper, Node, Picture, Row, Run, Setting, Way
 from ..pictures import LOW
 from ..predictions import cond_at_any
 from ..workflows import azimuth, picture
@@ -50,6 +50,9 @@ FORMULAS = [
         scales=(0.05, 1.0),
     ),
 ]
+
+DEFAULTS = [Defaults("cads", {"psi": 1.0}), Defaults("cads_gamma", {"tau1": 0.6, "tau2": 0.9})]
+HELPERS = [Helper("cads_gamma")]
 
 # ---- The node
 

@@ -74,14 +74,15 @@ SETTINGS = [
         NODE,
         guided("schedule", FALLING),
         lambda cfg: [{"guidance": 3.5}, {"guidance": g.Linear(3.5, 3.5)}, {"start": 0.4, "end": 0.4}],
-        elsewhere=True,
+        elsewhere="Flux dev",
+        beside="Flux dev, cfg 5",
     ),
     Setting(
         "distilled_pair",
         NODE,
         guided("two passes", 4.0),
         lambda cfg: [{"start": 0.4, "end": 0.4}],
-        elsewhere=True,
+        elsewhere="Flux dev",
     ),
 ]
 

@@ -7,7 +7,7 @@ import numpy as np
 import guidance as g
 
 from .. import laws
-from ..kinds import Formula, Function, Node, Picture, Row, Run, Setting, Way
+from ..kinds import Defaults, Formula, Function, Node, Picture, Row, Run, Setting, Way
 from ..pictures import HIGH
 from ..predictions import cond, cond_at_any, uncond
 from ..workflows import azimuth, picture
@@ -65,6 +65,8 @@ FORMULAS = [
     preserving("plain", plain_energy, (("x - D is as long as x - D_c", KEPT),)),
     preserving("robust", middle_energy),
 ]
+
+DEFAULTS = [Defaults("energy_preserving", {"robust": False, "scope": "sample"})]
 
 # ---- The node
 

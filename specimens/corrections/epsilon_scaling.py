@@ -3,7 +3,7 @@
 import guidance as g
 
 from .. import oracle
-from ..kinds import Formula, Function, Node, Picture, Row, Run, Setting, Way
+from ..kinds import Defaults, Formula, Function, Node, Picture, Row, Run, Setting, Way
 from ..pictures import LOW
 from ..predictions import cond
 from ..workflows import azimuth, picture
@@ -32,6 +32,8 @@ FORMULAS = [
         scales=(0.5, 1.5),
     ),
 ]
+
+DEFAULTS = [Defaults("epsilon_scaling", {"scale": 1.005})]
 
 # ---- The node
 

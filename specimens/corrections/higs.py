@@ -4,7 +4,7 @@ import numpy as np
 
 import guidance as g
 
-from ..kinds import Formula, Function, Node, Picture, Row, Run, Setting, Way
+from ..kinds import Defaults, Formula, Function, Node, Picture, Row, Run, Setting, Way
 from ..pictures import LOW
 from ..predictions import cond, cond_at_any, remembering
 from ..workflows import azimuth, picture
@@ -92,6 +92,12 @@ FORMULAS = [
     history("flow", 0.8),
     history("flow", 0.95, eta=0.3),
     history("ve", 3.0, eta=0.0, bias_correction=True),
+]
+
+DEFAULTS = [
+    Defaults(
+        "higs", {"weight": 1.75, "average": 0.75, "eta": 1.0, "t_min": 0.4, "t_max": 1.0, "bias_correction": False}
+    ),
 ]
 
 # ---- The node

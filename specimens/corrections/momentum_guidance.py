@@ -2,7 +2,7 @@
 
 import guidance as g
 
-from ..kinds import Formula, Function, Node, Picture, Row, Run, Setting, Way
+from ..kinds import Defaults, Formula, Function, Node, Picture, Row, Run, Setting, Way
 from ..pictures import LOW
 from ..predictions import cond, cond_at_any, remembering, wide
 from ..workflows import SD3, azimuth, picture
@@ -53,6 +53,8 @@ def momentum(kind, sigma):
 
 
 FORMULAS = [momentum("flow", 0.6), momentum("ve", 1.5)]
+
+DEFAULTS = [Defaults("momentum_guidance", {"alpha": 0.5, "beta": 0.6, "t_min": 0.3, "t_max": 0.95})]
 
 # ---- The node
 

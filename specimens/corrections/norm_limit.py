@@ -5,7 +5,7 @@ import numpy as np
 import guidance as g
 
 from .. import laws
-from ..kinds import Formula, Function, Node, Picture, Row, Run, Setting, Way
+from ..kinds import Defaults, Formula, Function, Node, Picture, Row, Run, Setting, Way
 from ..pictures import HIGH
 from ..predictions import at_seven, cond, cond_at_any, first
 from ..workflows import azimuth, picture
@@ -53,6 +53,8 @@ def limited(scope, measure):
 
 
 FORMULAS = [limited("sample", laws.length), limited("pixel", laws.of_pixels)]
+
+DEFAULTS = [Defaults("norm_limit", {"limit": 1.0, "scope": "sample"})]
 
 # ---- The node
 

@@ -5,7 +5,7 @@ import numpy as np
 import guidance as g
 
 from .. import oracle
-from ..kinds import Formula, Function, Node, Picture, Row, Run, Setting, Way
+from ..kinds import Defaults, Formula, Function, Node, Picture, Row, Run, Setting, Way
 from ..pictures import HIGH
 from ..predictions import at_seven, uncond
 from ..workflows import azimuth, picture
@@ -75,6 +75,8 @@ FORMULAS = [
     rescaled("eps", "flow", (0.05, 0.9)),
     rescaled("x0", "flow", (0.05, 1.0)),
 ]
+
+DEFAULTS = [Defaults("rescale", {"phi": 0.7}), Defaults("rescale_denoised", {"space": "v", "phi": 0.7})]
 
 # ---- The node
 

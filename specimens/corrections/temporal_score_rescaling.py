@@ -3,7 +3,7 @@
 import guidance as g
 
 from .. import oracle
-from ..kinds import Formula, Function, Node, Picture, Row, Run, Setting, Way
+from ..kinds import Defaults, Formula, Function, Node, Picture, Row, Run, Setting, Way
 from ..pictures import LOW
 from ..predictions import cond, cond_at_any
 from ..workflows import azimuth, picture
@@ -63,6 +63,8 @@ FORMULAS = [
         scales=(0.1, 10.0),
     ),
 ]
+
+DEFAULTS = [Defaults("temporal_score_rescaling", {"k": 0.95, "data_sigma": 1.0})]
 
 # ---- The node
 

@@ -5,7 +5,7 @@ import numpy as np
 import guidance as g
 
 from .. import oracle
-from ..kinds import Formula, Function, Node, Picture, Row, Run, Setting, Stand, Way
+from ..kinds import Defaults, Formula, Function, Node, Picture, Row, Run, Setting, Stand, Way
 from ..pictures import LOW, away_from_pink
 from ..workflows import azimuth, picture, text
 
@@ -65,6 +65,8 @@ FORMULAS = [
     formula("contrastive_terms ve, per element", g.contrastive_terms, 5.0, 6.0, "ve", per_element=True),
     formula("contrastive_terms flow", g.contrastive_terms, 0.2, 0.9, "flow"),
 ]
+
+DEFAULTS = [Defaults(name, {"tau": 0.2, "per_element": False}) for name in ("contrastive", "contrastive_terms")]
 
 # ---- The node
 

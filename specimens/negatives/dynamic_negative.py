@@ -10,7 +10,7 @@ import guidance as g
 from guidance.negatives.dynamic_negative import Seen
 
 from .. import oracle
-from ..kinds import Formula, Function, Node, Picture, Row, Run, Setting, Stand, Way
+from ..kinds import Defaults, Formula, Function, Node, Picture, Row, Run, Setting, Stand, Way
 from ..pictures import LOW, away_from_pink
 from ..predictions import cond, remembering, wide, zero
 from ..workflows import azimuth, picture, text
@@ -91,6 +91,11 @@ FORMULAS = [
     ),
     second_step(g.dynamic_negative, whole=True, at=cond),
     second_step(g.dynamic_negative_terms, whole=False, at=zero),
+]
+
+DEFAULTS = [
+    Defaults(name, {"scale": 5.0, "prior": 0.01, "tau": 0.2, "delta": 2e-4, "p_min": 1e-6, "p_max": 0.8})
+    for name in ("dynamic_negative", "dynamic_negative_terms")
 ]
 
 # ---- The node

@@ -4,7 +4,7 @@ import numpy as np
 
 import guidance as g
 
-from ..kinds import Formula, Function, Node, Picture, Row, Run, Setting, Stand, Way
+from ..kinds import Defaults, Formula, Function, Node, Picture, Row, Run, Setting, Stand, Way
 from ..pictures import LOW, away_from_pink
 from ..predictions import cond, cond_at_any
 from ..workflows import FLUX, azimuth, picture, text
@@ -61,6 +61,8 @@ FORMULAS = [
     formula("nag", tau=2.5, alpha=0.25, norm=1),
     formula("nag L2, at once", tau=1.2, alpha=1.0, norm=2),
 ]
+
+DEFAULTS = [Defaults("nag", {"tau": 2.5, "alpha": 0.25, "norm": 1})]
 
 # ---- The node
 

@@ -192,7 +192,7 @@ SETTINGS = [
         ],
     ),
     Setting("perpendicular", NODE, acting("perpendicular", 1.5)),
-    Setting("partial", NODE, acting("partial", 0.5)),
+    Setting("partial", NODE, acting("partial", 0.5), ranges={"weight": (0.0, 1.0)}),
     Setting("negated", NODE, acting("not", 0.5), lambda cfg: [{"weight": 0.0}, {"start": 0.4, "end": 0.4}]),
 ]
 

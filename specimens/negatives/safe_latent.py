@@ -7,7 +7,7 @@ import numpy as np
 import guidance as g
 
 from .. import oracle
-from ..kinds import Formula, Function, Node, Picture, Row, Run, Setting, Stand, Way
+from ..kinds import Defaults, Formula, Function, Node, Picture, Row, Run, Setting, Stand, Way
 from ..pictures import LOW, away_from_pink
 from ..predictions import plain, remembering, uncond, wide, zero
 from ..workflows import azimuth, picture, text
@@ -85,6 +85,14 @@ FORMULAS = [
     whole("safe_latent, during the warm-up", 2.0, "ve", warm=False),
     terms("safe_latent_terms ve", 2.0, "ve"),
     terms("safe_latent_terms flow", 0.7, "flow"),
+]
+
+DEFAULTS = [
+    Defaults(
+        name,
+        {"concept_scale": 1000.0, "threshold": 0.01, "momentum_scale": 0.3, "momentum_beta": 0.4, "warm": True},
+    )
+    for name in ("safe_latent", "safe_latent_terms")
 ]
 
 # ---- The node

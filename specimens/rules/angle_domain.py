@@ -7,7 +7,7 @@ import numpy as np
 import guidance as g
 
 from .. import laws, oracle
-from ..kinds import Formula, Function, Node, Picture, Row, Run, Setting, Way
+from ..kinds import Defaults, Formula, Function, Helper, Node, Picture, Row, Run, Setting, Way
 from ..pictures import HIGH
 from ..predictions import at_seven, cond, cond_at_any, uncond
 from ..workflows import azimuth, picture
@@ -99,6 +99,9 @@ FORMULAS = [
         laws=(ROTATED,),
     ),
 ]
+
+DEFAULTS = [Defaults(name, {"max_angle": LIMIT}) for name in ("angle_domain", "rotate")]
+HELPERS = [Helper("angle")]
 
 # ---- The node
 

@@ -5,7 +5,7 @@ import numpy as np
 import guidance as g
 
 from .. import laws
-from ..kinds import Formula, Function, Node, Picture, Row, Run, Setting, Way
+from ..kinds import Defaults, Formula, Function, Node, Picture, Row, Run, Setting, Way
 from ..pictures import HIGH, option
 from ..predictions import at_seven, cond, cond_at_any, plain, remembering, wide
 from ..workflows import azimuth, picture
@@ -67,6 +67,8 @@ FORMULAS = [
         laws=(ORTHOGONAL,),
     ),
 ]
+
+DEFAULTS = [Defaults("apg", {"eta": 0.0, "norm_threshold": 0.0, "momentum": 0.0})]
 
 # ---- The node
 

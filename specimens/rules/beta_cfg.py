@@ -5,7 +5,7 @@ import numpy as np
 import guidance as g
 
 from .. import oracle
-from ..kinds import Formula, Function, Node, Picture, Row, Run, Setting, Way
+from ..kinds import Defaults, Formula, Function, Node, Picture, Row, Run, Setting, Way
 from ..pictures import HIGH, option
 from ..predictions import at_seven, plain, uncond
 from ..workflows import azimuth, picture
@@ -59,6 +59,8 @@ FORMULAS = [
     divided("beta_cfg", gamma=1.0, sigma=2.0, kind="ve"),
     divided("beta_cfg, flow, reference, floor", gamma=0.4, sigma=0.7, kind="flow", reference=0.1, floor=1.0),
 ]
+
+DEFAULTS = [Defaults("beta_cfg", {"floor": 0.0})]
 
 # ---- The node
 

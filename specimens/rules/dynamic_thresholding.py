@@ -8,7 +8,7 @@ import torch
 import guidance as g
 
 from .. import oracle
-from ..kinds import Formula, Function, Node, Picture, Row, Run, Setting, Way
+from ..kinds import Defaults, Formula, Function, Node, Picture, Row, Run, Setting, Way
 from ..pictures import HIGH, LOW
 from ..predictions import plain
 from ..workflows import azimuth, picture
@@ -111,6 +111,14 @@ FORMULAS = [
     mimicking(0.9, False, "zero", "ad", 0.7),
     mimicking(1.0, True, "mean", "std", 0.7),
     mimicking(1.0, False, "zero", "std", 1.0),
+]
+
+DEFAULTS = [
+    Defaults("dynamic_threshold", {"percentile": 0.995}),
+    Defaults(
+        "mimic_threshold",
+        {"percentile": 1.0, "per_channel": True, "startpoint": "mean", "measure": "ad", "phi": 1.0},
+    ),
 ]
 
 # ---- The node

@@ -5,7 +5,7 @@ import numpy as np
 import guidance as g
 
 from .. import oracle
-from ..kinds import Formula, Function, Node, Picture, Row, Run, Setting, Way
+from ..kinds import Defaults, Formula, Function, Node, Picture, Row, Run, Setting, Way
 from ..pictures import HIGH, LOW, option
 from ..predictions import at_seven, plain, uncond
 from ..workflows import azimuth, picture
@@ -135,6 +135,11 @@ FORMULAS = [
         reductions=(("1 and 1", fresca(1.0, 1.0), plain), ("low = high", fresca(0.5, 0.5), at_half)),
         pictures=True,
     ),
+]
+
+DEFAULTS = [
+    Defaults("fdg", {"gains": (1.0, 0.5)}),
+    Defaults("fresca", {"low": 1.0, "high": 1.25, "cutoff": 0.3}),
 ]
 
 # ---- The node

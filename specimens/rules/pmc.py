@@ -5,7 +5,7 @@ import numpy as np
 import guidance as g
 
 from .. import laws
-from ..kinds import Formula, Function, Node, Picture, Row, Run, Setting, Way
+from ..kinds import Defaults, Formula, Function, Node, Picture, Row, Run, Setting, Way
 from ..pictures import HIGH
 from ..predictions import at_seven, cond, plain, uncond
 from ..workflows import azimuth, picture
@@ -53,6 +53,8 @@ FORMULAS = [
         at=((1.0, cond), (0.0, uncond)),
     ),
 ]
+
+DEFAULTS = [Defaults("pmc", {"gamma": 1.05, "floor": 0.0})]
 
 # ---- The node
 

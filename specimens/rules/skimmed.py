@@ -5,7 +5,7 @@ import numpy as np
 import guidance as g
 
 from .. import oracle
-from ..kinds import Formula, Function, Node, Picture, Row, Run, Setting, Way
+from ..kinds import Defaults, Formula, Function, Node, Picture, Row, Run, Setting, Way
 from ..pictures import HIGH, LOW
 from ..predictions import cond, plain, uncond
 from ..workflows import azimuth, picture
@@ -76,6 +76,8 @@ FORMULAS = [
     ),
     skimming("skimmed_exact, without x, full", g.skimmed_exact, literal_exact, noisy=False, full=True),
 ]
+
+DEFAULTS = [Defaults(name, {"skim": 7.0, "full_negative": False}) for name in ("skimmed", "skimmed_exact")]
 
 # ---- The node
 

@@ -6,7 +6,7 @@ import numpy as np
 
 import guidance as g
 
-from ..kinds import Formula, Function, Node, Picture, Row, Run, Setting, Way
+from ..kinds import Defaults, Formula, Function, Node, Picture, Row, Run, Setting, Way
 from ..pictures import HIGH
 from ..predictions import cond, plain, remembering, wide
 from ..workflows import SD3, azimuth, picture
@@ -66,6 +66,8 @@ FORMULAS = [
     sliding("chatter-free", gain=0.5, chatter_free=True),
     sliding("absolute and chatter-free", relative=False, chatter_free=True),
 ]
+
+DEFAULTS = [Defaults("smc", {"lam": 5.0, "gain": 0.2, "relative": True, "chatter_free": False})]
 
 # ---- The node
 

@@ -5,7 +5,7 @@ import numpy as np
 import guidance as g
 
 from .. import oracle
-from ..kinds import Formula, Function, Node, Picture, Row, Run, Way
+from ..kinds import Defaults, Formula, Function, Helper, Node, Picture, Row, Run, Sampler, Way
 from ..pictures import option
 from ..predictions import plain
 from ..workflows import picture, sampled_by, unchanged
@@ -190,7 +190,19 @@ FORMULAS = [
     *(renoise(kind) for kind in LEVELS),
 ]
 
+DEFAULTS = [
+    *(Defaults(name, {"mixed": False}) for name in ("cfgpp_2m", "cfgpp_2s_middle", "cfgpp_2s_end")),
+    Defaults("renoise", {"s_noise": 1.0}),
+]
+HELPERS = [Helper("middle_sigma")]
+
 # ---- The node
+
+TWO_S_ANCESTRAL = {"method": "DPM++ 2S ancestral", "eta": 1.0, "s_noise": 1.0}
+SAMPLERS = [
+    Sampler("CFG++ Sampler: DPM++ 2M", NODE, {"form": "official", "method": {"method": "DPM++ 2M"}}),
+    Sampler("CFG++ Sampler: DPM++ 2S", NODE, {"form": "official", "method": TWO_S_ANCESTRAL}),
+]
 
 WORKFLOWS = [
     picture(

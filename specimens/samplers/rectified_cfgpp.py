@@ -3,7 +3,7 @@
 import guidance as g
 
 from .. import oracle
-from ..kinds import Formula, Function, Node, Picture, Row, Run, Way
+from ..kinds import Defaults, Formula, Function, Helper, Node, Picture, Row, Run, Sampler, Way
 from ..pictures import HIGH, LOW
 from ..predictions import first, plain
 from ..workflows import SD3, picture, sampled_by, unchanged
@@ -63,7 +63,12 @@ FORMULAS = [
     ),
 ]
 
+DEFAULTS = [Defaults("predictor_sigma", {"fraction": 0.5})]
+HELPERS = [Helper("predictor_sigma"), Helper("rectified_alpha")]
+
 # ---- The node
+
+SAMPLERS = [Sampler("Rectified-CFG++ Sampler", NODE, {"lam_max": 4.0, "gamma": 0.0, "fraction": 0.5})]
 
 WORKFLOWS = [
     picture(

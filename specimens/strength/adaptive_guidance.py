@@ -5,7 +5,7 @@ import numpy as np
 import guidance as g
 
 from .. import oracle
-from ..kinds import Formula, Function, Node, Picture, Row, Run, Setting, Way
+from ..kinds import Defaults, Formula, Function, Node, Picture, Row, Run, Setting, Way
 from ..pictures import LOW
 from ..workflows import azimuth, picture
 
@@ -48,6 +48,8 @@ FORMULAS = [
     similarity("flow", "velocity", 0.05, 1.0),
 ]
 
+DEFAULTS = [Defaults("adaptive_similarity", {"space": "eps"})]
+
 # ---- The node
 
 SETTINGS = [
@@ -56,6 +58,7 @@ SETTINGS = [
         NODE,
         {"threshold": 0.0, "start": 0.0, "space": "eps"},
         lambda cfg: [{"threshold": 1.0}],
+        lasting={"start": 0.4},  # at 0 the first step, after which it is done, is evaluated once alone
     ),
 ]
 

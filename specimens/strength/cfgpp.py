@@ -1,6 +1,6 @@
 """CFG++ as a weight, which samplers of first order step with."""
 
-from ..kinds import Node, Picture, Row, Run, Setting, Way
+from ..kinds import Helper, Node, Picture, Row, Run, Setting, Way
 from ..pictures import HIGH
 from ..workflows import azimuth, picture
 
@@ -16,6 +16,10 @@ TABLE = [
         node=NODE,
     ),
 ]
+
+# ---- The formula
+
+HELPERS = [Helper("ancestral_sigma_down"), Helper("cfgpp_scale")]
 
 USUAL = {"lam": 0.6, "limit": 30.0}
 SETTINGS = [Setting("cfgpp", NODE, USUAL)]

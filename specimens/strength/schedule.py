@@ -1,6 +1,6 @@
 """Guidance Schedule: a number that changes over the run."""
 
-from ..kinds import Row
+from ..kinds import Defaults, Row
 from ..workflows import SD3, azimuth, picture, schedule
 
 NODE = "AzimuthSchedule"
@@ -62,6 +62,16 @@ TABLE = [
         passes="2; 1 where w = 1",
         node=NODE,
     ),
+]
+
+DEFAULTS = [
+    Defaults("Beta", {"a": 2.0, "b": 3.0, "floor": 1.0}),
+    Defaults("Compressed", {"exponent": 1.0, "values": ()}),
+    Defaults("Curve", {"low": 1.0, "high": 7.0, "smooth": True}),
+    Defaults("Exponential", {"units": "edm"}),
+    Defaults("Interval", {"outside": 1.0, "start": 0.0, "end": 1.0}),
+    Defaults("SigmaInterval", {"outside": 1.0, "sigma_low": 0.28, "sigma_high": 5.42, "units": "edm"}),  # SDXL's
+    Defaults("Triangle", {"low": 1.0, "values": ()}),
 ]
 
 WORKFLOWS = [

@@ -3,7 +3,7 @@
 import guidance as g
 
 from .. import oracle
-from ..kinds import Formula, Function, Node, Picture, Row, Run, Setting, Way
+from ..kinds import Defaults, Formula, Function, Node, Picture, Row, Run, Setting, Way
 from ..pictures import LOW
 from ..workflows import azimuth, picture
 
@@ -53,6 +53,8 @@ FORMULAS = [
     *(reuse("ve", frozen, 5.0, 0.05, 14.0) for frozen in ("velocity", "eps", "x0")),
     *(reuse("flow", frozen, 0.8, 0.05, 0.95) for frozen in ("velocity", "eps", "x0")),
 ]
+
+DEFAULTS = [Defaults("uncond_reuse", {"frozen": "velocity"})]
 
 # ---- The node
 

@@ -5,7 +5,7 @@ import math
 import guidance as g
 
 from .. import oracle
-from ..kinds import Formula, Function
+from ..kinds import Formula, Function, Helper
 
 
 def literal_score(x, d, sigma, kind):
@@ -58,6 +58,8 @@ FORMULAS = [
         scales=(0.05, 1.0),
     ),
 ]
+
+HELPERS = [Helper("flow_sigma"), Helper("half_log_snr"), Helper("noise_level"), Helper("ve_sigma")]
 
 # ---- The benchmark
 

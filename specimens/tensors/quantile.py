@@ -4,7 +4,7 @@ import numpy as np
 
 import guidance as g
 
-from ..kinds import Formula, Function
+from ..kinds import Defaults, Formula, Function
 
 FORMULAS = [
     Formula(
@@ -14,5 +14,7 @@ FORMULAS = [
         result="wide",
     ),
 ]
+
+DEFAULTS = [Defaults("abs_quantile", {"per_channel": False})]
 
 FUNCTIONS = [Function("abs_quantile", lambda p: g.abs_quantile(p.cond, 0.995))]

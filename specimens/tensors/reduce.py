@@ -2,7 +2,9 @@
 
 import guidance as g
 
-from ..kinds import Function
+from ..kinds import Function, Helper
+
+HELPERS = [Helper("dims"), Helper("dot"), Helper("norm"), Helper("per_sample")]
 
 FUNCTIONS = [
     Function("dot", lambda p: g.dot(p.cond, p.uncond)),

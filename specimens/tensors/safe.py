@@ -2,7 +2,9 @@
 
 import guidance as g
 
-from ..kinds import Function
+from ..kinds import Function, Helper
+
+HELPERS = [Helper("finite_per_sample"), Helper("select_per_sample")]
 
 FUNCTIONS = [
     Function("finite_per_sample", lambda p: g.finite_per_sample(p.cond)),

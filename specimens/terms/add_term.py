@@ -4,7 +4,7 @@ import functools
 
 import guidance as g
 
-from ..kinds import Formula, Function
+from ..kinds import Defaults, Formula, Function
 from ..predictions import first
 
 # ---- The formula, and once more literally
@@ -32,6 +32,8 @@ FORMULAS = [
         lambda s, w: literal(s.first, s.cond, s.uncond, w, 0.7),
     ),
 ]
+
+DEFAULTS = [Defaults("add_term", {"rescale": 0.0})]
 
 # ---- The benchmark
 

@@ -5,7 +5,7 @@ import math
 import guidance as g
 
 from .. import oracle
-from ..kinds import Formula, Function, Node, Picture, Row, Run, Setting, Way
+from ..kinds import Defaults, Formula, Function, Helper, Node, Picture, Row, Run, Setting, Way
 from ..pictures import LOW
 from ..workflows import azimuth, picture
 from .add_term import queries, term_is_off
@@ -41,6 +41,9 @@ FORMULAS = [
     # x = (1 - t) x0 + t eps
     same_noise("flow", lambda s, w: (1 - w) * s.uncond + w * oracle.eps(s.first, s.cond, w, "flow"), (0.05, 1.0)),
 ]
+
+DEFAULTS = [Defaults("attention_mass", {"tokens": slice(None)})]
+HELPERS = [Helper("attention_mass"), Helper("blurred_where_attended")]
 
 # ---- The node
 

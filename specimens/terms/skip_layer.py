@@ -37,10 +37,11 @@ def custom(skip, blocks, **more):
 
 DRAWN = {**TERM, "preset": "S2: any model", "count": 2, "seed": 5, "skip": "block"}
 
+UNET_BLOCKS = "patch for the blocks of a UNet"
 SETTINGS = [
-    Setting("slg", NODE, custom("block", "1, middle 0"), term_is_off, group="preset"),
+    Setting("slg", NODE, custom("block", "1, middle 0"), term_is_off, group="preset", needs=(UNET_BLOCKS,)),
     Setting("stg_a", NODE, custom("attention", "1, input 1", rescale=0.7), group="preset"),
-    Setting("s2", NODE, DRAWN, group="preset"),
+    Setting("s2", NODE, DRAWN, group="preset", by_call=True, needs=(UNET_BLOCKS,)),
 ]
 
 WORKFLOWS = [

@@ -2,7 +2,7 @@
 
 import guidance as g
 
-from ..kinds import Function, Node, Picture, Row, Run, Setting, Way
+from ..kinds import Function, Helper, Node, Picture, Row, Run, Setting, Way
 from ..pictures import LOW
 from ..workflows import azimuth, picture
 from .add_term import TERM, queries, term_is_off
@@ -19,6 +19,10 @@ TABLE = [
         node=NODE,
     ),
 ]
+
+# ---- The formula
+
+HELPERS = [Helper("smooth_queries")]
 
 # ---- The node
 

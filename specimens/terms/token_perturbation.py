@@ -76,8 +76,8 @@ FORMULAS = [
 # ---- The node
 
 SETTINGS = [
-    Setting("tpg", NODE, {**TERM, "blocks": "auto"}, term_is_off),
-    Setting("tpg_rescaled", NODE, {**TERM, "blocks": "1, middle 0", "rescale": 0.7}),
+    Setting("tpg", NODE, {**TERM, "blocks": "auto"}, term_is_off, by_call=True),
+    Setting("tpg_rescaled", NODE, {**TERM, "blocks": "1, middle 0", "rescale": 0.7}, by_call=True),
 ]
 
 WORKFLOWS = [

@@ -1,26 +1,33 @@
 """Every node as a user meets it: added, drawn, set, linked, explained."""
 
+import json
 import re
 
 import pytest
 
-from ..http.object_info import declared, ours
+from ..http.object_info import SNAPSHOT, declared, ours
 from ..http.server import PACK, Server
 from .frontend import FrontEnd
 
 SOCKETS = ("MODEL", "CONDITIONING", "SIGMAS")  # inputs without a widget
-SCHEDULABLE = {
-    "AzimuthScheduledCFG": "scale",
-    "AzimuthNegativeGuidance": "weight",
-    "AzimuthDynamicThresholding": "mimic_scale",
-    "AzimuthCFGPlusPlus": "lam",
-    "AzimuthAngleDomain": "max_angle",
-    "AzimuthMomentumGuidance": "alpha",
-    "AzimuthHiGS": "weight",
-    "AzimuthSMC": "gain",
-    "AzimuthSkipLayer": "preset.scale",
-}
-DYNAMIC = {"AzimuthSchedule": "shape", "AzimuthNegativePrompt": "preset", "AzimuthSkipLayer": "preset"}
+PROMISED = {kind: facts["inputs"] for kind, facts in json.loads(SNAPSHOT.read_text(encoding="utf-8")).items()}
+
+
+def of_type(io_type: str) -> dict[str, list[str]]:
+    """The names of the inputs of that type which a new node shows, for each node that has any."""
+    found: dict[str, list[str]] = {}
+    for kind, inputs in PROMISED.items():
+        first = {f"{name}[{facts['options'][0]}]": name for name, of, facts in inputs if of == DYNAMIC_TYPE}
+        for name, of, _ in inputs:
+            outer, dot, inner = name.rpartition(".")
+            if io_type in of.split(",") and (not dot or outer in first):
+                found.setdefault(kind, []).append(f"{first[outer]}.{inner}" if dot else name)
+    return found
+
+
+DYNAMIC_TYPE = "COMFY_DYNAMICCOMBO_V3"
+SCHEDULABLE = of_type("GUIDANCE_SCHEDULE")
+DYNAMIC = {kind: name for kind, (name,) in of_type(DYNAMIC_TYPE).items()}
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +41,7 @@ def inputs_of(info: dict) -> dict:
 
 def options_of(info: dict, name: str) -> dict[str, dict]:
     """The options of a dynamic input, each with its own inputs."""
-    return {option["key"]: option["inputs"]["required"] for option in inputs_of(info)[name][1]["options"]}
+    return {option["key"]: option["inputs"].get("required", {}) for option in inputs_of(info)[name][1]["options"]}
 
 
 @pytest.mark.parametrize("kind", sorted(declared()))
@@ -82,13 +89,18 @@ def test_a_curve_reaches_the_prompt(frontend: FrontEnd) -> None:
 
 @pytest.mark.parametrize("kind", SCHEDULABLE)
 def test_a_number_takes_a_schedule_in_its_place(frontend: FrontEnd, kind: str) -> None:
-    name = SCHEDULABLE[kind]
     schedule, lab = frontend.add("AzimuthSchedule", 100, 200), frontend.add("AzimuthLabLoader", 100, 600)
     node = frontend.add(kind, 600, 200)
-    assert not frontend.connect(lab, 0, node, name), "The number takes a MODEL."
-    assert isinstance(frontend.prompt()[str(node)]["inputs"][name], int | float)
-    assert frontend.connect(schedule, 0, node, name), "The number takes no schedule."
-    assert frontend.prompt()[str(node)]["inputs"][name] == [str(schedule), 0]
+    for name in SCHEDULABLE[kind]:
+        assert not frontend.connect(lab, 0, node, name), f"{name} takes a MODEL."
+        assert isinstance(frontend.prompt()[str(node)]["inputs"][name], int | float)
+        assert frontend.connect(schedule, 0, node, name), f"{name} takes no schedule."
+        assert frontend.prompt()[str(node)]["inputs"][name] == [str(schedule), 0]
+
+
+def test_the_numbers_and_groups_are_found() -> None:
+    assert SCHEDULABLE["AzimuthCFGPlusPlus"] == ["lam"] and SCHEDULABLE["AzimuthSkipLayer"] == ["preset.scale"]
+    assert DYNAMIC.items() >= {"AzimuthSchedule": "shape", "AzimuthAPG": "preset"}.items()
 
 
 def test_the_terms_of_a_preset_are_typed_over(frontend: FrontEnd) -> None:

@@ -151,6 +151,13 @@ def test_levels_of_equal_signal_to_noise(sigma, t):
     assert g.half_log_snr(s, kind="ve").item() == pytest.approx(-math.log(sigma))
 
 
+def test_the_noise_level_is_that_of_a_flow_of_the_same_signal_to_noise():
+    sigmas = torch.tensor([0.0, 0.25, 1.0, 4.0, math.inf], dtype=torch.float64)
+    assert [g.noise_level(s, kind="ve") for s in (0.0, 0.25, 1.0, 4.0, math.inf)] == [0.0, 0.2, 0.5, 0.8, 1.0]
+    assert g.noise_level(sigmas, kind="ve").tolist() == pytest.approx([0.0, 0.2, 0.5, 0.8, 1.0])
+    assert g.noise_level(0.3, kind="flow") == 0.3 and g.noise_level(sigmas[:3], kind="flow").equal(sigmas[:3])
+
+
 def test_levels_at_the_ends():
     assert g.flow_sigma(math.inf) == 1.0 and g.flow_sigma(0.0) == 0.0
     assert g.ve_sigma(1.0) == math.inf and g.ve_sigma(0.0) == 0.0

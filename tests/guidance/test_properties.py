@@ -1,8 +1,10 @@
 """What holds for the formulas of every specimen."""
 
+import re
 import sys
 import weakref
 from dataclasses import astuple
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -304,23 +306,16 @@ def test_gradients_are_those_of_the_function(method, shape, monkeypatch):
     assert found.item() == pytest.approx(((value(step) - value(-step)) / (2 * step)).item(), rel=1e-4, abs=1e-6)
 
 
-def test_every_public_function_of_predictions_has_a_row():
+def test_every_public_function_is_a_formula_or_a_helper():
     named = {m.name.split()[0].rstrip(",") for m in METHODS}
-    public = {name for name in g.__all__ if name[0].islower()}
-    # These take no predictions, or are checked by tests of their own.
-    others = {
-        "ancestral_sigma_down",
-        "angle",
-        "attention_mass",
-        "blurred_where_attended",
-        "cads_gamma",
-        "cfgpp_scale",
-        "dims",
-        "dot",
-        "finite_per_sample",
-        "flow_sigma",
-        "smooth_queries",
-    }
-    others |= {"half_log_snr", "noise_level", "norm", "per_sample", "select_per_sample", "ve_sigma"}
-    others |= {"middle_sigma", "predictor_sigma", "rectified_alpha"}
-    assert public - others == named
+    helpers = {helper.name for helper in specimens.found("HELPERS")}
+    assert {name for name in g.__all__ if name[0].islower()} == named | helpers
+    assert named & helpers == set()
+
+
+TESTS = "\n".join(path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parent.rglob("test_*.py")))
+
+
+@pytest.mark.parametrize("name", [helper.name for helper in specimens.found("HELPERS")])
+def test_every_helper_has_a_test(name):
+    assert re.search(rf"\bg\.{name}\b", TESTS)

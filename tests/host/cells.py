@@ -10,7 +10,7 @@ import comfy.samplers
 import comfyui_version
 import tiny
 import torch
-from columns import ACROSS, FAMILIES, FAMILY, GUIDERS, HOMES, LAMBDA, NEIGHBOURS, SAMPLERS, STEPS, Family, Neighbour
+from columns import ACROSS, FAMILIES, FAMILY, GUIDERS, LAMBDA, NEIGHBOURS, SAMPLERS, STEPS, Family, Neighbour
 from methods import BY_NAME, ELSEWHERE, METHODS
 from outcomes import ABSENT, ALONE, CRASH, LOST, NOTHING, REFUSED, SILENT, UNEQUAL, UNTRUE, WORKS, Cell, Outcome
 from rows import Method
@@ -177,8 +177,13 @@ def alone(method: Method, family: Family, guider="KSampler", sampler="euler", tw
     return with_effect(outcome) if differ(result, without) else without_effect(outcome)
 
 
+def alike(one: Family, other: Family) -> bool:
+    """Whether two families predict the same."""
+    return one.prediction.split(",")[0] == other.prediction.split(",")[0]
+
+
 def with_sampler(method: Method, family: Family, sampler: str) -> Outcome:
-    home = FAMILY["Flux dev"] if method in ELSEWHERE and family.name == "SD3" else family
+    home = FAMILY[method.elsewhere] if method.elsewhere and alike(FAMILY[method.elsewhere], family) else family
     if home is family and sampler_function(sampler).endswith("_cfg_pp"):
         home = dataclasses.replace(home, cfg=LAMBDA)
     return alone(method, home, "CFG Guider", sampler, twice=True)
@@ -201,7 +206,7 @@ def with_method_alone(name: str, family: Family):
 def with_neighbour(method: Method, neighbour: Neighbour) -> Outcome:
     """A method beside something else: both have their effect, or the log says which has none. What the neighbour does
     not do without the method either is not missed."""
-    family = HOMES.get(method.name, FAMILY[neighbour.family])
+    family = FAMILY[method.beside or method.elsewhere or neighbour.family]
     theirs = with_neighbour_alone(neighbour, family)
     if theirs is None:
         return Outcome(ABSENT)

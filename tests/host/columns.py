@@ -1,4 +1,6 @@
-"""What the methods are tried with: families of models, guiders, samplers, neighbours. A new one is a new row here."""
+"""What the methods are tried with: families of models, guiders, the host's samplers, neighbours. A new one is a new row
+here.
+"""
 
 import functools
 from collections.abc import Callable
@@ -16,14 +18,12 @@ import node_helpers
 import torch
 from architectures import WIDTH
 from attached import HALF, control_net, lora
-from azimuth.nodes.samplers.cfgpp_dpmpp import CFGPPSampler
-from azimuth.nodes.samplers.rectified_cfgpp import RectifiedCFGPP
 from comfy_extras.nodes_model_advanced import RescaleCFG
 from comfy_extras.nodes_pag import PerturbedAttentionGuidance
 from comfy_extras.nodes_tcfg import TCFG
 from context_windows import windowed
 from methods import BY_NAME
-from rows import weaker
+from rows import NODES, weaker
 from tiny import (
     architecture,
     built,
@@ -34,6 +34,8 @@ from tiny import (
     tensor,
     text,
 )
+
+from specimens import found
 
 CFG, STEPS = 5.0, 3
 LAMBDA = 0.5  # the cfg under a CFG++ sampler; another than that of the CFG++ node's row
@@ -172,15 +174,9 @@ GUIDERS = {
     "Basic Guider": basic,
 }
 
-# ---- samplers: the host's names, and our own SAMPLERs
+# ---- samplers: our own SAMPLERs, and the host's names
 
-CFGPP = run_node(CFGPPSampler, "official", {"method": "DPM++ 2M"})
-CFGPP_2S = run_node(CFGPPSampler, "official", {"method": "DPM++ 2S ancestral", "eta": 1.0, "s_noise": 1.0})
-SAMPLERS = {
-    "CFG++ Sampler: DPM++ 2M": CFGPP,
-    "CFG++ Sampler: DPM++ 2S": CFGPP_2S,
-    "Rectified-CFG++ Sampler": run_node(RectifiedCFGPP, 4.0, 0.0, 0.5),
-} | {
+SAMPLERS = {ours.name: run_node(NODES[ours.node], **ours.inputs) for ours in found("SAMPLERS")} | {
     name: name
     for name in (
         "euler",
@@ -219,12 +215,8 @@ class Neighbour:
         return ours(self.on(patched)) if self.before else self.on(ours(patched))
 
 
-# The models on which methods of ELSEWHERE have their neighbours: those on which they act.
-HOMES = {"distilled": FAMILY["Flux dev, cfg 5"], "distilled_pair": FAMILY["Flux dev"]}
-
-
 def is_flux(family):
-    return family in HOMES.values()
+    return family.name.startswith("Flux dev")
 
 
 @functools.cache

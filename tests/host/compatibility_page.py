@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from cells import rows
 from columns import ACROSS, FAMILIES, LAMBDA, STEPS
 from outcomes import ABSENT, ALONE, COMMAND, FAULTS, UNKNOWN, WORKS, Cell, Outcome, Record, sentences, version
 
@@ -42,14 +43,13 @@ that stands in the first table already is not repeated. The Dual CFG, Perp-Neg a
 every model."""
 
 SAMPLERS = """\
-With CFG Guider and two models, one that predicts eps (SD 1.5) and one of flow (SD3; for Distilled Guidance Flux dev).
+With CFG Guider and two models, one that predicts eps (SD 1.5) and one of flow (SD3).{elsewhere}
 Each run was made twice, with the same result. Under a CFG++ sampler the cfg is lambda: {lam}, and on Flux dev 1."""
 
 NEIGHBOURS = """\
 Here "yes" means that the node and its neighbour both have their effect, and "alone (3)" that the node has its own and
-the neighbour none, for the reason in sentence 3. Context windows are tried on Wan, the others on SD 1.5; all of them on
-Flux dev for Distilled Guidance, `schedule` at cfg 5 and `two passes` at cfg 1. A node of ComfyUI's stands before ours
-in the wiring, or after ours."""
+the neighbour none, for the reason in sentence 3. Context windows are tried on Wan, the others on SD 1.5.{elsewhere}
+A node of ComfyUI's stands before ours in the wiring, or after ours."""
 
 
 def page(record: Record) -> str:
@@ -132,14 +132,25 @@ def samplers(book: Book) -> list[str]:
         return book.several({kind: (Cell(t, row, SAMPLER), Cell(t, row, sampler)) for kind, t in tables.items()})
 
     first = next(iter(tables.values()))
-    return ["## Samplers", SAMPLERS.format(lam=LAMBDA), book.table(book.record.columns[first], cell)]
+    words = SAMPLERS.format(lam=LAMBDA, elsewhere=elsewhere(lambda method: method.elsewhere))
+    return ["## Samplers", words, book.table(book.record.columns[first], cell)]
 
 
 def neighbours(book: Book) -> list[str]:
     def cell(row, neighbour):
         return book.words(book.record.at(Cell("neighbours", row, neighbour)))
 
-    return ["## Neighbours", NEIGHBOURS, book.table(book.record.columns["neighbours"], cell)]
+    words = NEIGHBOURS.format(elsewhere=elsewhere(lambda method: method.beside or method.elsewhere))
+    return ["## Neighbours", words, book.table(book.record.columns["neighbours"], cell)]
+
+
+def elsewhere(family: Callable) -> str:
+    """On which models the rows are tried that act on other ones than most."""
+    homes: dict[str, list[str]] = {}
+    for row, method in rows().items():
+        if family(method):
+            homes.setdefault(family(method), []).append(row)
+    return "".join(f"\nTried on {home} instead: {listed(tried)}." for home, tried in homes.items())
 
 
 # ---- what follows

@@ -40,6 +40,7 @@ def due(feature: str, version: str = VERSION) -> bool:
     return number(version) >= number(FEATURES[feature][0])
 
 
-def need(feature: str) -> None:
-    if not due(feature):
-        pytest.skip(f"ComfyUI {VERSION} has no {feature}; {FEATURES[feature][0]} has")
+def need(*features: str) -> None:
+    for feature in features:
+        if not due(feature):
+            pytest.skip(f"ComfyUI {VERSION} has no {feature}; {FEATURES[feature][0]} has")

@@ -2,8 +2,7 @@
 
 import copy
 import functools
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import comfy.model_management
 import comfy.model_patcher
@@ -15,21 +14,10 @@ from specimens.kinds import Setting, Stand
 
 
 @dataclass(frozen=True)
-class Method:
-    """`acting` and each of `neutral(cfg)` are the node's inputs; a neutral setting may depend on the sampler's cfg.
+class Method(Setting):
+    """A setting with the node itself in place of its id, and with what the Stands stand for."""
 
-    `pictures`: it says of other latents than pictures that it leaves them alone.
-    `by_index`: it draws noise for every sample by its place in the batch.
-    `group`: the dynamic input that all of its inputs belong to.
-    """
-
-    name: str
     node: type
-    acting: dict
-    neutral: Callable[[float], list[dict]] = field(default=lambda cfg: [])
-    pictures: bool = False
-    by_index: bool = False
-    group: str = ""
 
     def on(self, patched, **changes):
         values = {**self.acting, **changes}
@@ -46,14 +34,13 @@ NODES = {node.define_schema().node_id: node for node in nodes.NODES}
 
 
 def made(setting: Setting) -> Method:
-    """The method of a specimen's setting, with what its Stands stand for."""
-    shared = {name: getattr(setting, name) for name in ("name", "group", "pictures", "by_index")}
-    off = setting.neutral
     return Method(
-        node=NODES[setting.node],
-        acting=filled(setting.acting),
-        neutral=lambda cfg: [filled(changes) for changes in off(cfg)],
-        **shared,
+        **{
+            **vars(setting),
+            "node": NODES[setting.node],
+            "acting": filled(setting.acting),
+            "neutral": lambda cfg: [filled(changes) for changes in setting.neutral(cfg)],
+        }
     )
 
 

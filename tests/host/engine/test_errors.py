@@ -2,156 +2,96 @@
 
 import inspect
 import math
+import re
 
 import azimuth.nodes
 import comfy.samplers
 import pytest
 import torch
 from azimuth import guidance
-from azimuth.nodes.conditions import cads, distilled_guidance
-from azimuth.nodes.corrections import (
-    epsilon_scaling,
-    higs,
-    momentum_guidance,
-    norm_limit,
-    tangential,
-    temporal_score_rescaling,
-)
 from azimuth.nodes.engine import pipeline, stages
 from azimuth.nodes.engine.run import RUN
 from azimuth.nodes.look import report
-from azimuth.nodes.negatives import contrastive, dynamic_negative, negative_guidance, safe_latent
-from azimuth.nodes.rules import angle_domain, apg, beta_cfg, dynamic_thresholding, ratio_aware, smc
-from azimuth.nodes.strength import adaptive_guidance, cfgpp, schedule, scheduled_cfg, uncond_reuse
-from azimuth.nodes.terms import (
-    autoguidance,
-    perturbed_attention,
-    self_attention,
-    skip_layer,
-    smoothed_energy,
-    token_perturbation,
-)
+from azimuth.nodes.strength import schedule
 from comfy.patcher_extension import WrappersMP
 from comfy_api.latest import io
-from methods import BY_NAME, METHODS, stack
+from methods import BY_NAME, ELSEWHERE, METHODS, stack
+from places import CHOICES, NUMBERS, PLACES, SCHEDULED, once, options
 from tiny import count_passes, guider_of, model, noise, run_node, sample, sigmas_of, text
 
 from specimens.rules.dynamic_thresholding import MIMIC
 
-NUMBERS = [
-    (scheduled_cfg, "ScheduledCFG", "scheduled_cfg", "scale", 0.0, 100.0),
-    (negative_guidance, "NegativeGuidance", "compose", "weight", 0.0, 20.0),
-    (negative_guidance, "NegativeGuidance", "partial", "weight", 0.0, 1.0),
-    (dynamic_thresholding, "DynamicThresholding", "mimic", "mimic_scale", 0.0, 100.0),
-    (dynamic_thresholding, "DynamicThresholding", "mimic", "percentile", 0.5, 1.0),
-    (dynamic_thresholding, "DynamicThresholding", "mimic", "strength", 0.0, 1.0),
-    (cfgpp, "CFGPlusPlus", "cfgpp", "lam", 0.0, 1.0),
-    (cfgpp, "CFGPlusPlus", "cfgpp", "limit", 1.0, 1000.0),
-    (angle_domain, "AngleDomain", "adg", "max_angle", 0.0, 90.0),
-    (distilled_guidance, "DistilledGuidance", "distilled", "guidance", 0.0, 100.0),
-    (cads, "ConditionAnnealing", "cads", "scale", 0.0, 5.0),
-    (cads, "ConditionAnnealing", "cads", "psi", 0.0, 1.0),
-    (angle_domain, "AngleDomain", "adg", "strength", 0.0, 1.0),
-    (beta_cfg, "BetaCFG", "beta_cfg", "gamma", 0.0, 1.0),
-    (beta_cfg, "BetaCFG", "beta_cfg", "a", 1.0, 20.0),
-    (beta_cfg, "BetaCFG", "beta_cfg", "floor", 0.0, 10.0),
-    (ratio_aware, "RatioAware", "raag", "strength", 0.0, 1.0),
-    (momentum_guidance, "MomentumGuidance", "momentum", "alpha", 0.0, 2.0),
-    (momentum_guidance, "MomentumGuidance", "momentum", "beta", 0.0, 0.99),
-    (higs, "HistoryGuidance", "higs", "weight", 0.0, 5.0),
-    (higs, "HistoryGuidance", "higs", "average", 0.05, 1.0),
-    (higs, "HistoryGuidance", "higs", "eta", 0.0, 1.0),
-    (smc, "SlidingMode", "smc", "gain", 0.0, 2.0),
-    (smc, "SlidingMode", "smc", "lam", 1.0, 20.0),
-    (smc, "SlidingMode", "smc", "strength", 0.0, 1.0),
-    (norm_limit, "NormLimit", "norm_limit", "limit", 0.5, 10.0),
-    (norm_limit, "NormLimit", "norm_limit", "strength", 0.0, 1.0),
-    (tangential, "TangentialAmplifying", "tangential", "eta", 0.5, 2.0),
-    (epsilon_scaling, "EpsilonScaling", "epsilon_scaling", "scale", 0.5, 1.5),
-    (temporal_score_rescaling, "TemporalScoreRescaling", "tsr", "k", 0.1, 10.0),
-    (temporal_score_rescaling, "TemporalScoreRescaling", "tsr", "data_sigma", 0.01, 100.0),
-    (contrastive, "ContrastiveCFG", "contrastive", "tau", 0.0, 10000.0),
-    (contrastive, "ContrastiveCFG", "contrastive", "strength", 0.0, 1.0),
-    (dynamic_negative, "DynamicNegative", "dng", "weight", 0.0, 100.0),
-    (dynamic_negative, "DynamicNegative", "dng", "tau", 0.0, 10.0),
-    (dynamic_negative, "DynamicNegative", "dng", "p_max", 0.5, 0.99),
-    (safe_latent, "SafeLatent", "sld", "strength", 0.0, 1.0),
-    (perturbed_attention, "PerturbedAttention", "pag", "scale", 0.0, 100.0),
-    (perturbed_attention, "PerturbedAttention", "pag", "strength", 0.0, 1.0),
-    (perturbed_attention, "PerturbedAttention", "pag", "rescale", 0.0, 1.0),
-    (smoothed_energy, "SmoothedEnergy", "seg", "blur", 0.0, 10000.0),
-    (token_perturbation, "TokenPerturbation", "tpg", "scale", 0.0, 100.0),
-    (token_perturbation, "TokenPerturbation", "tpg", "rescale", 0.0, 1.0),
-    (skip_layer, "SkipLayer", "slg", "scale", 0.0, 100.0),
-    (autoguidance, "Autoguidance", "autoguidance", "scale", 0.0, 100.0),
-    (self_attention, "SelfAttention", "sag", "blur", 0.0, 10.0),
-    (adaptive_guidance, "AdaptiveGuidance", "adaptive", "threshold", 0.0, 1.0),
-    (adaptive_guidance, "AdaptiveGuidance", "adaptive", "start", 0.0, 1.0),
-    (uncond_reuse, "UncondReuse", "uncond_reuse", "every", 1, 20),
-]
-IDS = [f"{method}-{name}" for _, _, method, name, _, _ in NUMBERS]
+
+def each(places):
+    return pytest.mark.parametrize("place", places, ids=lambda place: place.id)
+
+
+def names(error, place):
+    return place.node in str(error.value) and f"input {place.name}" in str(error.value)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, "7", None, [7.0], True, 7j], ids=str)
-@pytest.mark.parametrize(("module", "node", "method", "name", "low", "high"), NUMBERS, ids=IDS)
-def test_what_is_no_number_is_refused_in_the_node(module, node, method, name, low, high, bad):
+@each(NUMBERS)
+def test_what_is_no_number_is_refused_in_the_node(place, bad):
     with pytest.raises(ValueError) as error:
-        BY_NAME[method].on(model(), **{name: bad})
-    assert module.NAME in str(error.value) and f"input {name}" in str(error.value)
-    assert repr(bad) in str(error.value)
+        place.on(model(), bad)
+    assert names(error, place) and repr(bad) in str(error.value)
 
 
-@pytest.mark.parametrize(("module", "node", "method", "name", "low", "high"), NUMBERS, ids=IDS)
-def test_what_is_out_of_range_is_refused_with_the_limits(module, node, method, name, low, high):
+@each(NUMBERS)
+def test_what_is_out_of_range_is_refused_with_the_limits(place):
+    low, high = place.range
     for bad in (low - 0.1, high + 0.1):
         with pytest.raises(ValueError) as error:
-            BY_NAME[method].on(model(), **{name: bad})
-        assert module.NAME in str(error.value) and f"input {name}" in str(error.value)
-        assert f"{low:g} to {high:g}" in str(error.value)
+            place.on(model(), bad)
+        assert names(error, place) and f"{low:g} to {high:g}" in str(error.value)
     for good in (low, high):
-        BY_NAME[method].on(model(), **{name: good})
+        try:
+            place.on(model(), good)
+        except ValueError as refused:  # beside another number, as a start at 1 is before an end at 0.8
+            assert names_another(str(refused), place)
 
 
-@pytest.mark.parametrize(
-    ("method", "name"),
-    [
-        ("scheduled_cfg", "outside"),
-        ("compose", "mode"),
-        ("mimic", "mode"),
-        ("mimic", "startpoint"),
-        ("mimic", "measure"),
-        ("adg", "mode"),
-        ("raag", "weight"),
-        ("smc", "gain_unit"),
-        ("norm_limit", "scope"),
-        ("contrastive", "norm"),
-        ("dng", "base"),
-        ("slg", "skip"),
-        ("distilled", "mode"),
-        ("distilled", "passes"),
-        ("adaptive", "space"),
-        ("uncond_reuse", "frozen"),
-    ],
-)
-def test_an_option_that_does_not_exist_is_refused_with_those_that_do(method, name):
-    with pytest.raises(ValueError) as error:
-        BY_NAME[method].on(model(), **{name: "upside down"})
-    assert "'upside down'" in str(error.value) and f"input {name}" in str(error.value)
-    assert str(BY_NAME[method].acting[name]) in str(error.value)
+def names_another(words, place):
+    """Whether a refusal is about two numbers of a node."""
+    others = {other.name for other in NUMBERS if other.method is place.method} - {place.name}
+    return "out of range" not in words and any(re.search(rf"\b{other}\b", words) for other in others)
 
 
-WINDOWED = [
-    scheduled_cfg.ScheduledCFG,
-    negative_guidance.NegativeGuidance,
-    contrastive.ContrastiveCFG,
-    tangential.TangentialAmplifying,
-    uncond_reuse.UncondReuse,
-]
+@each(CHOICES)
+def test_an_option_that_does_not_exist_is_refused_with_those_that_do(place):
+    for bad in ("upside down", None):
+        with pytest.raises(ValueError) as error:
+            place.on(model(), bad)
+        assert names(error, place) and repr(bad) in str(error.value)
+        assert [option for option in options(place) if option not in str(error.value)] == []
 
 
-@pytest.mark.parametrize("node", WINDOWED)
-def test_a_window_that_starts_after_its_end_is_refused_before_the_run_and_in_it(node):
-    method = next(method for method in METHODS if method.node is node)
+def first_of_each_node(methods):
+    return {method.node: method for method in reversed(methods)}.values()
+
+
+def inputs_of(node):
+    return {given.id for given in node.define_schema().inputs}
+
+
+PRESETS = [method for method in first_of_each_node(METHODS) if "preset" in inputs_of(method.node)]
+
+
+@pytest.mark.parametrize("method", PRESETS, ids=lambda method: method.node.__name__)
+def test_a_preset_that_does_not_exist_is_refused_with_those_that_do(method):
+    rest = {} if method.group else method.acting
+    for chosen in ({"preset": "upside down"}, None):
+        with pytest.raises(ValueError, match="input preset: there is no .*; choose one of .*, custom"):
+            run_node(method.node, model(), **{**rest, "preset": chosen})
+
+
+WINDOWED = [method for method in first_of_each_node(METHODS + ELSEWHERE) if {"start", "end"} <= inputs_of(method.node)]
+
+
+@pytest.mark.parametrize("method", WINDOWED, ids=lambda method: method.node.__name__)
+def test_a_window_that_starts_after_its_end_is_refused_before_the_run_and_in_it(method):
+    node = method.node
     answer = node.validate_inputs(start=0.8, end=0.2)
     assert "input start" in answer and "0.8" in answer and "0.2" in answer
     with pytest.raises(ValueError) as error:
@@ -171,13 +111,15 @@ def test_an_empty_conditioning_is_refused(name):
     assert stages.of(BY_NAME[name].on(model()))[0].node in str(error.value)
 
 
+BLOCKS = [place for place in PLACES if place.name == "blocks"]
+
+
 @pytest.mark.parametrize("bad", ["", "  ", None, 7, "seven", "7,", "9-7", "middle", "input 4; 5", "0-5000"], ids=repr)
 def test_blocks_that_name_nothing_are_refused(bad):
-    for name in ("pag", "seg", "tpg"):
+    assert {place.method.name for place in BLOCKS} >= {"pag", "seg", "tpg", "slg"}
+    for place in BLOCKS:
         with pytest.raises(ValueError, match="input blocks.*(write|first)"):
-            BY_NAME[name].on(model(), blocks=bad)
-    with pytest.raises(ValueError, match="input blocks"):
-        BY_NAME["slg"].on(model(), blocks=bad)
+            place.on(model(), bad)
 
 
 @pytest.mark.parametrize(
@@ -194,14 +136,6 @@ def test_a_choice_of_blocks_that_cannot_be_is_refused(changes, about):
     with pytest.raises(ValueError) as error:
         BY_NAME["s2"].on(model(), **changes)
     assert about in str(error.value)
-
-
-@pytest.mark.parametrize("node", [apg.AdaptiveProjected, ratio_aware.RatioAware, safe_latent.SafeLatent])
-def test_a_preset_that_does_not_exist_is_refused_with_those_that_do(node):
-    method = next(method for method in METHODS if method.node is node)
-    for chosen in ({"preset": "upside down"}, None):
-        with pytest.raises(ValueError, match="input preset: there is no .*; choose one of .*, custom"):
-            method.on(model(), preset=chosen)
 
 
 # ---- what only a run can know
@@ -235,6 +169,20 @@ def test_a_schedule_that_does_not_fit_the_run_is_refused_before_the_first_pass(m
     assert guider.cfg == 5.0 and RUN not in guider.model_options
     assert bad.model_options == options
     assert torch.equal(sample(model()), sample(BY_NAME["scheduled_cfg"].on(model(), scale=5.0)))
+
+
+ON_MOST_MODELS = [place for place in once(SCHEDULED) if place.method in METHODS]
+
+
+@each(ON_MOST_MODELS)
+def test_a_schedule_that_leaves_the_range_or_has_too_few_values_is_refused_before_the_first_pass(place):
+    low, high = place.range
+    for bad, why in ((guidance.Linear(low, high + 1.0), "is out of range"), (guidance.Steps((low,)), "1 value ")):
+        counted = []
+        patched = count_passes(place.on(model(), bad), counted)
+        with pytest.raises(ValueError, match=why) as error:
+            sample(patched)
+        assert names(error, place) and counted == []
 
 
 def test_a_constant_schedule_is_checked_in_the_node():

@@ -7,7 +7,7 @@ import torch
 from azimuth import guidance
 from azimuth.nodes.engine import stages
 from azimuth.nodes.rules import smc as smc_node
-from methods import BY_NAME, stack
+from methods import BY_NAME, METHODS, stack
 from tiny import basic, distance, model, sample, sigmas_of, watch
 
 # The host's SDE noise asks for a time that is out of its range by a rounding; its deis gives a tensor to numpy.
@@ -221,7 +221,10 @@ def test_two_corrections_with_a_history_are_an_error_that_names_both(first, seco
         assert stages.of(BY_NAME[name].on(model()))[0].node in str(error.value)
 
 
-@pytest.mark.parametrize("name", CORRECTIONS)
+BY_LEVEL = [method.name for method in METHODS if {"t_min", "t_max"} <= method.acting.keys()]
+
+
+@pytest.mark.parametrize("name", BY_LEVEL)
 def test_noise_levels_in_the_wrong_order_are_refused_before_the_run_and_in_it(name):
     node = BY_NAME[name].node
     answer = node.validate_inputs(t_min=0.8, t_max=0.2)

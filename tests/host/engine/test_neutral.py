@@ -6,8 +6,8 @@ import functools
 import pytest
 import torch
 from azimuth.nodes.engine import pipeline
-from features import UNET_BLOCKS, need
-from methods import METHODS, stack
+from features import need
+from methods import BY_NAME, METHODS, stack
 from tiny import model, passes, sample, text
 
 SETTINGS = [
@@ -58,8 +58,7 @@ def test_a_neutral_stage_leaves_a_negative_with_a_time_range_to_the_host():
 
 @pytest.mark.parametrize("name", [method.name for method in METHODS])
 def test_an_acting_stage_does_change_the_picture(name):
-    if name in ("slg", "s2"):
-        need(UNET_BLOCKS)
+    need(*BY_NAME[name].needs)
     latent, _ = untouched("eps", 5.0, "euler")
     assert (sample(stack(model(), name)) - latent).abs().max() > 0.1
 

@@ -1,19 +1,34 @@
 """Published numbers: every preset is a run with its numbers typed, and they are what the rule works with."""
 
 import functools
+import sys
 
 import pytest
 import torch
 from azimuth import guidance
 from azimuth.nodes.engine import stages
-from azimuth.nodes.negatives import safe_latent
-from azimuth.nodes.rules import apg, ratio_aware
 from azimuth.nodes.terms import skip_layer
-from methods import BY_NAME
+from methods import BY_NAME, METHODS
+from places import places
 from tiny import distance, model, noise, run_node, sample
 
-NAMED = {"apg": apg, "raag": ratio_aware, "sld": safe_latent}
-ROWS = [pytest.param(name, preset, id=f"{name}-{preset}") for name in NAMED for preset in NAMED[name].PRESETS]
+
+def typed(method):
+    """The inputs in whose place a preset of the node gives numbers: those under custom, if the presets have none."""
+    preset = next((place for place in places(method) if place.name == "preset"), None)
+    shown = {option.key: option.inputs for option in preset.given.options} if preset else {}
+    return [] if any(inputs for key, inputs in shown.items() if key != "custom") else shown.get("custom", [])
+
+
+def presets(method):
+    """The numbers of each preset, as the file of the node has them."""
+    return sys.modules[method.node.__module__].PRESETS
+
+
+NAMED = {method.node: method for method in reversed(METHODS) if typed(method)}.values()
+ROWS = [
+    pytest.param(method.name, preset, id=f"{method.name}-{preset}") for method in NAMED for preset in presets(method)
+]
 
 
 def chosen(name, preset, kind="eps", **numbers):
@@ -22,8 +37,8 @@ def chosen(name, preset, kind="eps", **numbers):
 
 @pytest.mark.parametrize(("name", "preset"), ROWS)
 def test_a_preset_is_its_numbers_typed(name, preset):
-    ids = [field.id for field in NAMED[name].CUSTOM]
-    numbers = dict(zip(ids, NAMED[name].PRESETS[preset], strict=True))
+    ids = [given.id for given in typed(BY_NAME[name])]
+    numbers = dict(zip(ids, presets(BY_NAME[name])[preset], strict=True))
     preset_run = sample(chosen(name, preset, "flow"), steps=3)
     assert torch.equal(preset_run, sample(chosen(name, "custom", "flow", **numbers), steps=3))
     assert distance(preset_run, plain()) > 1e-3

@@ -81,8 +81,6 @@ def test_flow_models_too():
 
 
 REMEMBERING = [m.name for m in METHODS if any(s.remembers for s in stages.of(m.on(model())))]
-LATER = {"adaptive": {"start": 0.4}}  # the first step, after which it would be done, is evaluated once alone
-BY_CALL = ["s2", "tpg", "tpg_rescaled"]  # they draw something else in every call, as their pages say
 SECOND_ORDER = pytest.mark.parametrize("sampler", ["heun", "dpmpp_2s_ancestral"])
 
 
@@ -106,7 +104,7 @@ def noted_memories(name, sampler, monkeypatch):
     """Those of a run with a method, one for each stage and part."""
     made = []
     monkeypatch.setattr(run, "Memory", lambda: made.append(Noted()) or made[-1])
-    sample(BY_NAME[name].on(model(), **LATER.get(name, {})), sampler=sampler)
+    sample(BY_NAME[name].on(model(), **BY_NAME[name].lasting), sampler=sampler)
     return [memory.noted for memory in made if memory.noted]
 
 
@@ -155,7 +153,7 @@ def evaluating_twice(name):
 
 
 @SECOND_ORDER
-@pytest.mark.parametrize("name", [m.name for m in METHODS if m.name not in BY_CALL])
+@pytest.mark.parametrize("name", [m.name for m in METHODS if not m.by_call])
 def test_an_evaluation_that_is_made_twice_changes_nothing(name, sampler):
     patched = BY_NAME[name].on(model())
     assert torch.equal(sample(patched, sampler=evaluating_twice(sampler)), sample(patched, sampler=sampler))

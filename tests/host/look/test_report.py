@@ -8,7 +8,7 @@ from architectures import flux
 from azimuth import guidance
 from azimuth.nodes.look import report
 from columns import FAMILY
-from features import UNET_BLOCKS, need
+from features import need
 from methods import BY_NAME, METHODS
 from rows import weaker
 from tiny import architecture, count_passes, model, passes, sample, sigmas_of, tensor
@@ -76,8 +76,7 @@ def of(patched, cfg):
 @pytest.mark.parametrize("name", [method.name for method in METHODS])
 @pytest.mark.parametrize("kind", ["eps", "flow"])
 def test_it_calls_nothing_without_effect_that_acts(kind, name, said):
-    if name in ("slg", "s2"):
-        need(UNET_BLOCKS)
+    need(*BY_NAME[name].needs)
     assert "No effect" not in of(BY_NAME[name].on(model(kind)), 5.0)
     assert not any("has no effect" in sentence for sentence in said())
 

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 from azimuth.nodes.engine import stages
-from features import UNET_BLOCKS, need
+from features import need
 from methods import BY_NAME, METHODS
 from tiny import GUIDERS, alone, distance, dual, model, passes, sample, text
 
@@ -48,8 +48,7 @@ def test_there_are_terms():
 @pytest.mark.parametrize("term", [name for name in TERMS if name != "sag"])
 @pytest.mark.parametrize("name", GUIDERS)
 def test_a_term_weakens_what_this_step_predicts(name, term):
-    if term in ("slg", "s2"):
-        need(UNET_BLOCKS)
+    need(*BY_NAME[term].needs)
     seen = []
     sample(noting(BY_NAME[term].on(reusing(model())), seen), make=GUIDERS[name](), steps=4)
     assert len(seen) == 4
