@@ -11,7 +11,7 @@ from ..predictions import at_seven, plain, uncond
 from ..workflows import azimuth, picture
 
 NODE = "AzimuthBetaCFG"
-LINE = "divides the update by a power of its norm"
+LINE = "about the same push for every prompt"
 TABLE = [
     Row(
         "beta-CFG",

@@ -11,7 +11,7 @@ from ..predictions import cond, cond_at_any
 from ..workflows import SD3, azimuth, picture
 
 NODE = "AzimuthCFGZeroStar"
-LINE = "flow models: an optimised scale, and zero-init"
+LINE = "flow models: cleaner, the first step left out"
 TABLE = [
     Row(
         "CFG-Zero*",

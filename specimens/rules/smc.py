@@ -12,7 +12,7 @@ from ..predictions import cond, plain, remembering, wide
 from ..workflows import SD3, azimuth, picture
 
 NODE = "AzimuthSMC"
-LINE = "pushes the error towards zero"
+LINE = "holds back what was pushed hard the step before"
 TABLE = [
     Row(
         "Sliding Mode Guidance",

@@ -9,7 +9,7 @@ from ..pictures import HIGH, LOW
 from ..workflows import azimuth, picture
 
 NODE = "AzimuthTangentialCFG"
-LINE = "damps what the negative does not share"
+LINE = "the negative pulls less to the side"
 TABLE = [
     Row(
         "Tangential damping",

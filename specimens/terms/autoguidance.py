@@ -6,7 +6,7 @@ from ..workflows import azimuth, checkpoint, picture
 from .add_term import TERM, term_is_off
 
 NODE = "AzimuthAutoguidance"
-LINE = "away from a worse model of the same family"
+LINE = "fewer errors of the model, with a worse model of its family"
 TABLE = [
     Row(
         "Autoguidance",

@@ -9,7 +9,7 @@ from ..workflows import azimuth, picture
 from .add_term import TERM, term_is_off
 
 NODE = "AzimuthPerturbedAttention"
-LINE = "away from perturbed attention"
+LINE = "clearer shapes, also without a negative"
 TABLE = [
     Row(
         "Perturbed-attention guidance",

@@ -11,7 +11,7 @@ from ..workflows import azimuth, picture
 from .add_term import queries, term_is_off
 
 NODE = "AzimuthSelfAttention"
-LINE = "away from a picture blurred where it attends"
+LINE = "finer detail where the model looks"
 TABLE = [
     Row(
         "Self-attention guidance",

@@ -6,7 +6,7 @@ from ..workflows import SD3, azimuth, picture
 from .add_term import TERM, term_is_off
 
 NODE = "AzimuthSkipLayer"
-LINE = "away from a model with blocks left out"
+LINE = "better hands on SD3.5, steadier video"
 TABLE = [
     Row(
         "Skip layer guidance, STG",

@@ -8,7 +8,7 @@ from ..workflows import azimuth, picture
 from .add_term import TERM, queries, term_is_off
 
 NODE = "AzimuthSmoothedEnergy"
-LINE = "away from blurred attention"
+LINE = "clearer shapes, more gently"
 TABLE = [
     Row(
         "Smoothed energy guidance",

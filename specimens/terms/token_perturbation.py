@@ -14,7 +14,7 @@ from ..workflows import azimuth, picture
 from .add_term import TERM, queries, term_is_off
 
 NODE = "AzimuthTokenPerturbation"
-LINE = "away from a picture with parts swapped"
+LINE = "clearer shapes, also without a prompt"
 TABLE = [
     Row(
         "Token perturbation guidance",
