@@ -1,51 +1,46 @@
-"""The recipes of example_workflows/: those of the specimens, and two that show every method on the lab's models."""
+"""The recipes of example_workflows/: those of the specimens, and the contact sheet on two of the lab's models."""
 
 import re
 from dataclasses import replace
 
-from specimens import CHAPTERS, packages, specimens
-from specimens.kinds import Node, Recipe
-from specimens.workflows import azimuth, canvas, ksampler, schedule, text
+from specimens import CHAPTERS, found, packages, specimens
+from specimens.kinds import Node, Picture, Recipe
+from specimens.workflows import canvas, ksampler, text
 
 packages.mathematics()
 
 LAB_PROMPT = "a large red circle left of a small blue square on a grey background"
-LOW, HIGH = 3.0, 16.0
-METHODS = {  # title under which it is shown: the sampler's cfg, and the MODEL
-    f"plain CFG, w = {LOW:g}": (LOW, lambda load: load),
-    f"plain CFG, w = {HIGH:g}": (HIGH, lambda load: load),
-    f"interval, w = {HIGH:g}": (
-        HIGH,
-        lambda load: azimuth("ScheduledCFG", load, scale=HIGH, start=0.25, end=0.75),
-    ),
-    f"triangle, mean {HIGH:g}": (
-        HIGH,
-        lambda load: azimuth("ScheduledCFG", load, scale=schedule("triangle", mean=HIGH, low=1.0)),
-    ),
-    f"not pink, w = {LOW:g}": (
-        LOW,
-        lambda load: azimuth("NegativeGuidance", load, negative=text(load.out(1), "on a pink background")),
-    ),
-    f"thresholded, w = {HIGH:g}": (HIGH, lambda load: azimuth("DynamicThresholding", load, mimic_scale=LOW)),
-    "CFG++, lambda = 0.6": (HIGH, lambda load: azimuth("CFGPlusPlus", load, lam=0.6)),
-    f"ADG, w = {HIGH:g}": (HIGH, lambda load: azimuth("AngleDomain", load)),
-    f"exact rotation, w = {HIGH:g}": (HIGH, lambda load: azimuth("AngleDomain", load, mode="exact rotation")),
-}
+SHEET = sorted((picture for picture in found("PICTURES") if picture.sheet), key=lambda picture: picture.sheet)
+
+
+def guided(picture: Picture, load: Node) -> Node:
+    """The MODEL of a line of the contact sheet."""
+    model = load
+    for node in picture.chain:
+        inputs = {name: encoded(value, load) for name, value in node.inputs.items()}
+        model = Node(node.kind, {"model": model, **inputs})
+    return model
+
+
+def encoded(value, load: Node):
+    """A further prompt with the CLIP that it lacks."""
+    prompt = isinstance(value, Node) and value.kind == "CLIPTextEncode"
+    return text(load.out(1), value.inputs["text"]) if prompt else value
 
 
 def side_by_side(model: str, scheduler: str, what: str) -> Recipe:
-    """Every method on one lab model, each in a row of its own."""
+    """The lines of the contact sheet on one lab model, each in a row of its own."""
     load = Node("AzimuthLabLoader", {"model": model})
     positive, nothing = text(load.out(1), LAB_PROMPT, "Prompt"), text(load.out(1), "", "Nothing")
     latent = canvas(side=32, batch=4)
     ends = []
-    for row, (title, (cfg, chain)) in enumerate(METHODS.items()):
+    for row, picture in enumerate(SHEET):
         sampler = ksampler(
-            in_row(chain(load), row, load),
+            in_row(guided(picture, load), row, load),
             positive,
             nothing,
             latent,
-            cfg=cfg,
+            cfg=picture.scale,
             row=row,
             steps=20,
             sampler_name="euler",
@@ -54,12 +49,12 @@ def side_by_side(model: str, scheduler: str, what: str) -> Recipe:
         decoded = Node("VAEDecode", {"samples": sampler, "vae": load.out(2)}, row=row)
         larger = {"image": decoded, "upscale_method": "nearest-exact", "scale_by": 8.0}
         scaled = Node("ImageScaleBy", larger, row=row)
-        ends.append(Node("PreviewImage", {"images": scaled}, title, (300, 300), row))
+        ends.append(Node("PreviewImage", {"images": scaled}, picture.name, (300, 300), row))
     return Recipe(
         "",
-        f"Every method on the lab's {what}",
-        "The same prompt and seed under plain CFG and under each method, on a model that samples in seconds "
-        "without a GPU. It needs the development pack in lab/, which `python dev.py serve` brings along.",
+        f"The contact sheet on the lab's {what}",
+        "The same prompt and seed under plain CFG and under what the contact sheet shows, on a model that samples in "
+        "seconds without a GPU. It needs the development pack in lab/, which `python dev.py serve` brings along.",
         tuple(ends),
     )
 
