@@ -336,6 +336,7 @@ def test_no_picture_without_a_page():
 packages.mathematics()
 packages.load("azimuth_lab", ROOT / "lab")
 made = importlib.import_module("azimuth_lab.documents.pages")
+nodes_read = importlib.import_module("azimuth_lab.documents.nodes")
 papers = importlib.import_module("azimuth_lab.documents.papers")
 
 
@@ -445,6 +446,29 @@ def test_every_example_is_found():
 def test_example_prints_what_it_says(example, printed):
     done = subprocess.run([sys.executable, "-c", example], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, printed), done.stderr
+
+
+DEVELOPING = read(DOCS / "developing.md")
+EXCERPTS = re.findall(r"```python\n# (\S+)\n(.*?)```", DEVELOPING, re.DOTALL)
+
+
+@pytest.mark.parametrize(("file", "code"), EXCERPTS, ids=[file for file, _ in EXCERPTS])
+def test_an_excerpt_stands_in_its_file(file, code):
+    written = read(ROOT / file)
+    assert [part for part in code.split("...\n") if part not in written] == []
+
+
+def test_every_excerpt_has_its_file():
+    assert len(EXCERPTS) == DEVELOPING.count("```python") == DEVELOPING.count("```") / 2 >= 3
+
+
+def test_developing_names_the_chapters_as_the_menu_does():
+    rows = re.findall(r"^\| `(\w+)` \| (\d [^|]+) \|", DEVELOPING, re.MULTILINE)
+    assert rows == [(chapter, nodes_read.menu_words(chapter)) for chapter in specimens.CHAPTERS]
+
+
+def test_developing_gives_the_width_of_the_panel():
+    assert f"no line of code has more than {CODE_WIDTH} characters" in " ".join(DEVELOPING.split())
 
 
 def test_changelog_has_the_version():
