@@ -147,7 +147,9 @@ def all_nodes() -> list[Node]:
     return [node for path in sorted(NODES.rglob("*.py")) for node in nodes_in(path, shared)]
 
 
+packages.mathematics()
 ALL = all_nodes()
+SPECIMENS = {specimen.NODE: specimen for specimen in specimens.specimens() if hasattr(specimen, "NODE")}
 every_node = pytest.mark.parametrize("node", ALL, ids=lambda node: node.id)
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 
@@ -313,6 +315,12 @@ def test_help_page_has_one_picture_at_most(node):
 
 
 @every_node
+def test_help_page_shows_the_picture_that_is_made_for_it(node):
+    if hasattr(SPECIMENS[node.id], "PICTURES"):
+        assert f"](pictures/{node.id}.jpg)" in read(node.page).partition("\n## ")[0]
+
+
+@every_node
 def test_help_page_links_every_paper(node):
     """As [arXiv 2207.12598](https://arxiv.org/abs/2207.12598), wherever it is named."""
     link = r"\[arXiv\s(\d{4}\.\d{5})\]\(https://arxiv\.org/abs/\1\)"
@@ -333,7 +341,6 @@ def test_no_picture_without_a_page():
 
 # ---- what is made -------------------------------------------------------------------------------------
 
-packages.mathematics()
 packages.load("azimuth_lab", ROOT / "lab")
 made = importlib.import_module("azimuth_lab.documents.pages")
 nodes_read = importlib.import_module("azimuth_lab.documents.nodes")
@@ -349,7 +356,6 @@ def test_the_maker_finds_every_node():
     assert {(node.id, node.name) for node in made.all_nodes()} == {(node.id, node.name) for node in ALL}
 
 
-SPECIMENS = {specimen.NODE: specimen for specimen in specimens.specimens() if hasattr(specimen, "NODE")}
 OF_A_METHOD = ("FORMULAS", "DEFAULTS", "HELPERS", "SETTINGS", "SAMPLERS")
 
 

@@ -180,16 +180,18 @@ def compared(hosts: list[str], newest: str, lines: str) -> str:
 def differences(book: Book, host: str) -> str:
     """What is another way on a host than on the newest: one line for a row and what it is there."""
     record, absent, apart = book.record, {}, {}
+    tried = [row for row in record.rows() if any(cell.row == row for cell in record.hosts[host])]
     for name, columns in record.columns.items():
         for column in columns:
-            cells = [Cell(name, row, column) for row in record.rows()]
+            cells = [Cell(name, row, column) for row in tried]
             there = {cell.row: record.at(cell, host) for cell in cells if record.at(cell, host) != record.at(cell)}
             if there and all(outcome.verdict == ABSENT for outcome in there.values()):
                 absent.setdefault(name, []).append(column)
                 continue
             for row, outcome in there.items():
                 apart.setdefault((row, book.words(outcome)), {}).setdefault(name, []).append(column)
-    lines = [f"- {place(record, name, columns)}: it has no such thing." for name, columns in absent.items()]
+    lines = [f"- {row}: not tried yet." for row in record.rows() if row not in tried]
+    lines += [f"- {place(record, name, columns)}: it has no such thing." for name, columns in absent.items()]
     for (row, words), places in apart.items():
         where = "; ".join(place(record, name, columns) for name, columns in places.items())
         lines.append(f"- {row}: {words} under {where}.")

@@ -113,6 +113,16 @@ def test_rows_and_columns_that_are_gone_leave_the_record():
     assert set(record.hosts["0.30.0"]) == {cell("A")} and "no effect" not in outcomes.written(record)
 
 
+def test_a_row_that_a_host_has_not_tried_is_one_line_of_the_page():
+    record = made(
+        v9={cell("A"): YES, cell("B"): outcomes.Outcome(outcomes.ABSENT)}, v30={cell("A"): YES, cell("B"): YES}
+    )
+    record.take("0.30.0", {cell("A", "new"): YES, cell("B", "new"): YES})
+    book = compatibility_page.Book(outcomes.read(outcomes.written(record)), {})
+    lines = compatibility_page.differences(book, "0.9.0")
+    assert lines == "- new: not tried yet.\n- KSampler (B): it has no such thing."
+
+
 @pytest.mark.parametrize("fault", outcomes.FAULTS)
 def test_a_fault_on_any_host_is_a_fault_of_the_record(fault):
     record = made(v9={cell("A"): outcomes.Outcome(fault)}, v30={cell("A"): YES})

@@ -44,7 +44,7 @@ def runs(flags: np.ndarray) -> list[tuple[int, int]]:
 
 
 def test_every_node_of_the_rows_has_its_picture_and_no_other(drawn):
-    assert {path.stem for path in PICTURES.glob("*")} == set(drawn)
+    assert {path.stem for path in PICTURES.glob("*")} == set(drawn), "run `python dev.py demo --update-docs`"
 
 
 def test_pictures_are_narrow_and_small(drawn):
