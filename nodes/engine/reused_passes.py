@@ -83,7 +83,7 @@ class Passes:
 
 def of_step(guider, run: Run, model_options: dict) -> Passes | None:
     """The passes of this step; None if no `Reuse` stage counts, or if somebody wants all of them (which is logged)."""
-    stage = next((s for s in run.of(Reuse) if run.counts(s, run.call.step, 1.0)), None)
+    stage = next(iter(run.counting(Reuse, 1.0)), None)
     if stage is None:
         return None
     onlooker = onlooker_of_passes(guider, run, model_options)

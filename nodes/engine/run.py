@@ -120,8 +120,8 @@ class Run:
         return self.schedules[stage].weight(step.progress, step.sigma)
 
     def counts(self, stage: Stage, step: Step, scale: float) -> bool:
-        """Whether a stage does anything at a step whose weight is `scale`."""
-        return stage.counts(step, scale, self.value(stage, step))
+        """Whether a stage does anything at a step whose weight is `scale`; never outside its window."""
+        return step.progress in stage.window and stage.counts(step, scale, self.value(stage, step))
 
     def counting(self, kind: type, scale: float, step: Step | None = None) -> list:
         """The stages of a kind that do something at a step with this weight; by default the step of the call."""

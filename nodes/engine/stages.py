@@ -114,7 +114,7 @@ class Stage:
         return isinstance(self.schedule, Constant) and self.window.always and not self.remembers
 
     def counts(self, step: Step, scale: float, value: float) -> bool:
-        """Whether the stage, with this value, does anything at a step whose weight is `scale`.
+        """Whether the stage, with this value, does anything at a step in its window whose weight is `scale`.
 
         False is the answer of a weight stage, whose effect shows in the weight itself; other kinds define their own.
         """
@@ -148,7 +148,7 @@ class Condition(Stage):
         return super().constant and self.steady
 
     def counts(self, step: Step, scale: float, value: float) -> bool:
-        return step.progress in self.window and not self.off(step, value)
+        return not self.off(step, value)
 
     def __str__(self) -> str:
         return f"{self.node}: {self.words.format(self.schedule)}{self.window}"
@@ -174,7 +174,7 @@ class Attention(Stage):
     words: str = ""
 
     def counts(self, step: Step, scale: float, value: float) -> bool:
-        return step.progress in self.window and not self.off(value)
+        return not self.off(value)
 
     def __str__(self) -> str:
         return f"{self.node}: {self.words.format(self.schedule)}{self.window}"
@@ -203,7 +203,7 @@ class Pair(Stage):
     words: str = ""
 
     def counts(self, step: Step, scale: float, value: float) -> bool:
-        return step.progress in self.window
+        return True
 
     def __str__(self) -> str:
         return f"{self.node}: {self.words.format(self.schedule)}{self.window}"
@@ -257,7 +257,7 @@ class Negative(Stage):
     remark: Callable[..., None] | None = None
 
     def counts(self, step: Step, scale: float, value: float) -> bool:
-        return step.progress in self.window and value != 0.0
+        return value != 0.0
 
     def __str__(self) -> str:
         return f"{self.node}: {self.mode}, weight {self.schedule}{self.window}"
@@ -292,7 +292,7 @@ class Blended(Stage):
     fainter: str = ""
 
     def counts(self, step: Step, scale: float, value: float) -> bool:
-        return self.strength > 0.0 and step.progress in self.window and not self.off(scale, value)
+        return self.strength > 0.0 and not self.off(scale, value)
 
     def __str__(self) -> str:
         strength = "" if self.strength == 1.0 else f", strength {self.strength:g}"
@@ -334,7 +334,7 @@ class Reuse(Stage):
     words: str = ""
 
     def counts(self, step: Step, scale: float, value: float) -> bool:
-        return value > 1 and step.progress in self.window
+        return value > 1
 
     def __str__(self) -> str:
         return f"{self.node}: {self.words.format(self.schedule)}{self.window}"
@@ -376,7 +376,7 @@ class Add(Stage):
     words: str = ""
 
     def counts(self, step: Step, scale: float, value: float) -> bool:
-        return not self.off and step.progress in self.window and value != 0.0
+        return not self.off and value != 0.0
 
     def __str__(self) -> str:
         return f"{self.node}: scale {self.schedule}{self.words}{self.window}"
