@@ -37,22 +37,15 @@ def open_host() -> None:
     importlib.import_module("utils.extra_config")  # before older hosts put comfy/, with a `utils` too, on sys.path
 
 
-def load(name: str, folder: Path):
-    """A folder as a package of this name, loaded once."""
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(
-            name, folder / "__init__.py", submodule_search_locations=[str(folder)]
-        )
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
-
-
 def package():
     """The lab as a package named `azimuth_lab`, beside `specimens` and the mathematics that these speak of."""
-    load("specimens", FOLDER.parent / "specimens")
-    importlib.import_module("specimens.packages").mathematics()
-    return load(NAME, FOLDER)
+    if "specimens" not in sys.modules:
+        spec = importlib.util.spec_from_file_location("specimens", FOLDER.parent / "specimens" / "__init__.py")
+        sys.modules["specimens"] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules["specimens"])
+    packages = importlib.import_module("specimens.packages")
+    packages.mathematics()
+    return packages.load(NAME, FOLDER)
 
 
 def run(program: str) -> int:

@@ -14,10 +14,9 @@ import comfy.model_patcher
 from torch import Tensor
 
 from . import branches, guiders, pipeline
+from .account import Account
 from .guided import baseline_of
 from .run import run_in
-
-logger = logging.getLogger(__name__)
 
 
 def kind_of(model) -> str:
@@ -63,7 +62,7 @@ class Predictor:
 
     def __init__(self, model, extra_args: dict | None, *, keeps_pair: bool):
         self.model, self.guider = model, model.inner_model
-        self.said: set[str] = set()
+        self.account = Account()
         self.seen: dict | None = None
         options = dict((extra_args or {}).get("model_options", {}))
         options = comfy.model_patcher.set_model_options_post_cfg_function(options, self._note, keeps_pair)
@@ -75,9 +74,7 @@ class Predictor:
 
     def say(self, sentence: str, level: int = logging.WARNING) -> None:
         """Log a sentence, once a run."""
-        if sentence not in self.said:
-            self.said.add(sentence)
-            logger.log(level, sentence)
+        self.account.say(sentence, level)
 
     @property
     def weight(self) -> str | None:

@@ -112,11 +112,17 @@ def with_attention(pick: Pick, change: block_patches.Change):
 
 
 def attended(shape, chosen_at, change, net, args: dict, run: Run, moment: Moment) -> Moment:
+    return patched(changing(shape.attend, change, net), chosen_at(run.calls), args, moment)
+
+
+def changing(way: Callable, change: Callable, net) -> Callable:
+    """For `patched`: puts a change into blocks in the way of a kind of network, `shape.attend` or `shape.shuffle`."""
+
     def patch(options, chosen, reached):
         block_patches.note_sizes(options)
-        shape.attend(options, chosen, change, net, reached)
+        way(options, chosen, change, net, reached)
 
-    return patched(patch, chosen_at(run.calls), args, moment)
+    return patch
 
 
 def without_blocks(pick: Pick):

@@ -7,7 +7,6 @@ from comfy_api.latest import io
 
 from ..engine import draws, inputs, pipeline, weak
 from ..engine.networks import blocks
-from ..engine.networks.block_patches import note_sizes
 from ..engine.networks.blocks import parse
 from . import CATEGORY
 
@@ -41,12 +40,8 @@ def with_shuffled_tokens(wanted):
 
 def shuffled(shape, chosen, net, args, run, moment):
     """What that model predicts in one call."""
-
-    def patch(options, chosen, reached):
-        note_sizes(options)
-        shape.shuffle(options, chosen, functools.partial(order, run.seed, run.calls), net, reached)
-
-    return weak.patched(patch, chosen, args, moment)
+    drawn = functools.partial(order, run.seed, run.calls)
+    return weak.patched(weak.changing(shape.shuffle, drawn, net), chosen, args, moment)
 
 
 class TokenPerturbation(io.ComfyNode):
