@@ -42,6 +42,7 @@ def higs(
     *,
     sigma: float | Tensor,
     kind: str,
+    begun: float | Tensor | None = None,
     weight: float | Tensor = 1.75,
     average: float = 0.75,
     eta: float = 1.0,
@@ -50,7 +51,10 @@ def higs(
     bias_correction: bool = False,
     state: Memory,
 ) -> Tensor:
-    """D + w(t) iDCT(H DCT R'), in the dtype of `denoised`. `state` carries g from step to step."""
+    """D + w(t) iDCT(H DCT R'), in the dtype of `denoised`. `state` carries g from step to step.
+
+    `begun` is the sigma at which the step began, where a sampler calls the model further on too: w(t) is the step's.
+    """
     d, before = wide(denoised), state.value
     if before is None:
         state.keep(History(d * average, 1, None))
@@ -59,7 +63,7 @@ def higs(
     share = 1.0 - (1.0 - average) ** before.count if bias_correction else 1.0
     push = _without_low_frequencies(_difference(d, before.average, 1.0 / share, eta), made)
     state.keep(History(before.average.lerp(d, average), before.count + 1, made))
-    t = noise_level(per_sample(sigma, d), kind=kind)
+    t = noise_level(per_sample(sigma if begun is None else begun, d), kind=kind)
     inside = (t > t_min) & (t <= t_max)
     curve = (inside * (t - t_min) / (t_max - t_min)) ** 0.5
     return push.mul_(per_sample(weight, d) * curve).add_(d).to(denoised.dtype)

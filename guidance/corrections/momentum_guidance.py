@@ -27,18 +27,23 @@ def momentum_guidance(
     x: Tensor,
     sigma: float | Tensor,
     kind: str,
+    begun: float | Tensor | None = None,
     alpha: float | Tensor = 0.5,
     beta: float = 0.6,
     t_min: float = 0.3,
     t_max: float = 0.95,
     state: Memory,
 ) -> Tensor:
-    """D - alpha sigma (v - m), in the dtype of `denoised`. `state` carries m from step to step."""
+    """D - alpha sigma (v - m), in the dtype of `denoised`. `state` carries m from step to step.
+
+    `begun` is the sigma at which the step began, where a sampler calls the model further on too: the window is the
+    step's.
+    """
     d, s = wide(denoised), per_sample(sigma, denoised)
     v = (wide(x) - d).div_(safe(s))
     behind = v if state.value is None else state.value
     back = behind - v
     state.keep(v.lerp_(behind, beta))
-    t = noise_level(s, kind=kind)
+    t = noise_level(s if begun is None else per_sample(begun, d), kind=kind)
     inside = (t >= t_min) & (t <= t_max)
     return back.mul_(per_sample(alpha, d) * s * inside).add_(d).to(denoised.dtype)

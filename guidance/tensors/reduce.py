@@ -282,13 +282,21 @@ def reduce_each(f: Callable[..., Tensor], *tensors: Tensor, keep: int = 1) -> Te
 def per_sample(value: float | Tensor, like: Tensor) -> float | Tensor:
     """A number as it is; a tensor of B values as (B, 1, ..., 1) on the device of `like`, in float32 or better.
 
-    Raises ValueError if the tensor holds neither B values nor one.
+    A tensor with a value for each place, such as (1, 1, F, 1, 1) for the frames of a video, comes in the shape of
+    `like`. Raises ValueError for any other tensor.
     """
     if not isinstance(value, Tensor):
         return float(value)
-    if value.numel() not in (1, like.shape[0]):
-        raise ValueError(f"expected one value or one per sample ({like.shape[0]}), got shape {tuple(value.shape)}.")
-    return value.to(like.device, wide_dtype(like)).reshape(-1, *(1,) * (like.ndim - 1))
+    value = value.to(like.device, wide_dtype(like))
+    if value.ndim == like.ndim and value.shape[1:].numel() > 1:
+        if all(n in (1, of) for n, of in zip(value.shape, like.shape, strict=True)):
+            return value.expand(like.shape)
+    elif value.numel() in (1, like.shape[0]):
+        return value.reshape(-1, *(1,) * (like.ndim - 1))
+    raise ValueError(
+        f"expected one value, one per sample ({like.shape[0]}) or one per place of {tuple(like.shape)}, got shape "
+        f"{tuple(value.shape)}."
+    )
 
 
 def plus(a: Tensor, b: Tensor, factor: float | Tensor) -> Tensor:

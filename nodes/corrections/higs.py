@@ -39,7 +39,7 @@ NUMBERS = [
 
 
 def amplify(knobs, m):
-    return higs(m.guided, sigma=m.sigma, kind=m.kind, weight=m.value, state=m.memory, **knobs)
+    return higs(m.guided, sigma=m.sigma, kind=m.kind, weight=m.value, begun=m.begun, state=m.memory, **knobs)
 
 
 class HistoryGuidance(io.ComfyNode):

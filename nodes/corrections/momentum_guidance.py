@@ -25,7 +25,8 @@ BETA = inputs.plain_float(
 
 
 def move_on(knobs, m):
-    return momentum_guidance(m.guided, x=m.x, sigma=m.sigma, kind=m.kind, alpha=m.value, state=m.memory, **knobs)
+    at = {"x": m.x, "sigma": m.sigma, "kind": m.kind, "begun": m.begun}
+    return momentum_guidance(m.guided, **at, alpha=m.value, state=m.memory, **knobs)
 
 
 class MomentumGuidance(io.ComfyNode):

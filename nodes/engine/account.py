@@ -20,6 +20,11 @@ class Account:
     said        every sentence that was logged, so that none is logged twice
     due         for each stage that may leave negative passes out: how many were due while it counted
     left_out    for each such stage: how many of these it left out
+    calls       for each added term: how many calls it counted in
+    rested      for each added term: in how many of these a cache answered for the network
+    unfollowed  how many calls left out the pass by which EasyCache decides
+    acted       the stages whose rule has been called
+    taken       the weights that calls were given and that showed in their results
     non_finite  (sigma, flag) for each call, both on the device; the flag says whether any prediction was not finite
     offered     the attention stages that some step handed to the model
     met         those of the offered ones that an attention of the model has used, or that have said why none did
@@ -28,6 +33,11 @@ class Account:
     said: set[str] = field(default_factory=set)
     due: Counter = field(default_factory=Counter)
     left_out: Counter = field(default_factory=Counter)
+    calls: Counter = field(default_factory=Counter)
+    rested: Counter = field(default_factory=Counter)
+    unfollowed: int = 0
+    acted: set[Stage] = field(default_factory=set)
+    taken: list[float] = field(default_factory=list)
     non_finite: list[tuple[Tensor, Tensor]] = field(default_factory=list)
     offered: set[Stage] = field(default_factory=set)
     met: set[Stage] = field(default_factory=set)
@@ -42,3 +52,13 @@ class Account:
         """Note how many negative passes a call was due to make, and how many of them the stage left out."""
         self.due[stage] += due
         self.left_out[stage] += left_out
+
+    def count_rest(self, stage: Stage, rests: bool) -> None:
+        """Note that an added term counted in a call, and whether it rested there."""
+        self.calls[stage] += 1
+        self.rested[stage] += rests
+
+    def see(self, given, shown) -> None:
+        """Note the weight that a call was given, if it is the one that the call shows."""
+        if isinstance(given, float) and isinstance(shown, float) and given == shown:
+            self.taken.append(given)

@@ -18,6 +18,7 @@ import comfy.samplers
 import torch
 
 from . import conditioning, guiders
+from .handed import given_back
 from .run import Run
 from .stages import Negative
 from .steps import Step
@@ -119,7 +120,7 @@ def process_branches(guider, run: Run, noise, latent_image, denoise_mask, seed) 
         processed = comfy.samplers.process_conds(
             model,
             noise,
-            {"positive": guider.conds["positive"], "negative": branch.conds},
+            {"positive": guider.conds.get("positive") or [], "negative": branch.conds},
             noise.device,
             latent_image,
             denoise_mask,
@@ -179,14 +180,16 @@ class BranchHandler(comfy.context_windows.ContextHandlerABC):
     make.
 
     conds         the conditionings of the branches at this step
+    baseline      the conditionings that the guider contrasts the positive with; None where another model predicts them
     real_handler  the host's own context handler, or None
     passes        decides which passes are made (reused_passes.py); None if all are
     """
 
-    def __init__(self, run: Run, model, conds: list[list[dict]], real_handler, passes=None):
+    def __init__(self, run: Run, model, conds: list[list[dict]], baseline: list | None, real_handler, passes=None):
         self.run = run
         self.model = model
         self.conds = conds
+        self.baseline = baseline
         self.passes = passes
         self.real = real_handler
         self.spent = False
@@ -196,11 +199,16 @@ class BranchHandler(comfy.context_windows.ContextHandlerABC):
             raise AttributeError(name)
         return getattr(self.real, name)
 
-    def wants(self, model) -> bool:
-        return not self.spent and model is self.model
+    def wants(self, model, conds) -> bool:
+        """Whether the branches join this batch: the first that holds the baseline, which some guiders leave out."""
+        if self.spent or model is not self.model:
+            return False
+        if self.baseline is None:
+            return True
+        return sum(cond is not None for cond in conds) > 1 or any(cond is self.baseline for cond in conds)
 
     def should_use_context(self, model, conds, x_in, timestep, model_options) -> bool:
-        return self.wants(model) or self.real_wants(model, conds, x_in, timestep, model_options)
+        return self.wants(model, conds) or self.real_wants(model, conds, x_in, timestep, model_options)
 
     def real_wants(self, model, conds, x_in, timestep, model_options) -> bool:
         return self.real is not None and self.real.should_use_context(model, conds, x_in, timestep, model_options)
@@ -209,7 +217,7 @@ class BranchHandler(comfy.context_windows.ContextHandlerABC):
         return self.real.get_resized_cond(cond_in, x_in, window, device)
 
     def execute(self, calc_cond_batch, model, conds, x_in, timestep, model_options):
-        if not self.wants(model):
+        if not self.wants(model, conds):
             return self.real.execute(calc_cond_batch, model, conds, x_in, timestep, model_options)
         self.spent = True
         batch = [*conds, *self.conds]
@@ -217,12 +225,13 @@ class BranchHandler(comfy.context_windows.ContextHandlerABC):
         options = {**showing(model_options, (*shown, *(1 for _ in self.conds))), "context_handler": self.real}
 
         def calculate(batch):
-            if self.real_wants(model, batch, x_in, timestep, options):
-                return self.real.execute(calc_cond_batch, model, batch, x_in, timestep, options)
-            return calc_cond_batch(model, batch, x_in, timestep, options)
+            with given_back(model_options, options):
+                if self.real_wants(model, batch, x_in, timestep, options):
+                    return self.real.execute(calc_cond_batch, model, batch, x_in, timestep, options)
+                return calc_cond_batch(model, batch, x_in, timestep, options)
 
         if self.passes:
-            out = self.passes.predictions(calculate, batch, self.names(len(conds)), timestep)
+            out = self.passes.predictions(calculate, batch, self.names(len(conds)), timestep, x_in.shape)
         else:
             out = calculate(batch)
         self.run.call.predictions = out[len(conds) :]

@@ -16,7 +16,7 @@ class Call:
     step              the step of the run that the call belongs to
     baseline_missing  the time range of the sampler's negative leaves this step out, so that the host hands over zeros
                       for its prediction
-    scale             the weight that the guider was given; None where the guider has none
+    scale             the weight that the guider was given; None where it has none, or none that could be set
     keeps_pass        the sampler, its guider or another node wants the negative's prediction even at weight 1
     active            (branch, its weight) for each branch that counts here
     swapped           the branch that the host evaluates in the place of the sampler's negative
@@ -24,12 +24,14 @@ class Call:
     first_pass        (conditionings, prediction) of the first of the two passes of a `Pair` stage
     reusing           a `Reuse` stage makes the predictions for the negatives of this call from those of an earlier step
     weakened          where the pair's cond is reused: what this call itself predicts for it, for added terms
+    due               the `Skip` stage for which a negative pass was due, or would have been; None if there is none
+    contrasted        whether the positive was contrasted with anything; None until a post-CFG function is called
     over              the call has ended, and nothing of it is left but its step
     """
 
     step: Step
     baseline_missing: bool = False
-    scale: float | None = None
+    scale: float | tuple[float, ...] | None = None
     keeps_pass: bool = False
     active: list[tuple] = field(default_factory=list)
     swapped: object = None
@@ -37,4 +39,6 @@ class Call:
     first_pass: tuple[list, Tensor] | None = None
     reusing: bool = False
     weakened: Tensor | None = None
+    due: object = None
+    contrasted: bool | None = None
     over: bool = False

@@ -59,9 +59,9 @@ def heard_as(cond: dict, other: dict) -> dict:
     return with_tensor(cond, "guidance", found.cond)
 
 
-def as_another(cond: dict) -> dict:
+def as_another(cond: dict, name: str = "azimuth") -> dict:
     """A copy with an id of its own. Caches know a conditioning by its id, and so cannot take it for the original."""
-    return {**cond, "uuid": uuid.uuid5(cond["uuid"], "azimuth")}
+    return {**cond, "uuid": uuid.uuid5(cond["uuid"], name)}
 
 
 def told_apart(positive: list[dict], conds: list[dict]) -> list[dict]:

@@ -13,7 +13,7 @@ import comfy.utils
 import torch
 
 from ...guidance import finite_per_sample, select_per_sample
-from . import branches, stages, two_passes, weak
+from . import branches, caches, guiders, stages, two_passes, weak
 from .networks.unfit import Unfit
 from .run import Run, run_in
 from .stages import Moment
@@ -30,10 +30,13 @@ def guide(args: dict) -> torch.Tensor:
     if args["cond"] is None:
         warn_without_prediction(args, run)
         return args["denoised"]
-    warn_overruled(args, run)
+    scale = weight_seen(args, run)
+    run.account.see(run.call.scale, scale)
+    warn_overruled(run, scale)
     run.calls += 1
-    moment = moment_of(args, run)
+    moment = moment_of(args, run, scale)
     guided = args["denoised"]
+    run.call.contrasted = moment.uncond is not None
     if moment.uncond is not None:
         moment, guided = settle(args, run, moment, combine(args, run, moment))
     return correct(run, moment, add_terms(args, run, moment, guided))
@@ -45,9 +48,36 @@ def note_non_finite(args: dict, run: Run, *predictions: torch.Tensor) -> None:
     run.account.non_finite.append((args["sigma"].flatten()[0].float(), ~torch.stack(finite).all()))
 
 
-def warn_overruled(args: dict, run: Run) -> None:
-    """Warn if another node, wired after ours, has set the weight of this step (as the host's CFG Override does)."""
-    if run.call.scale is None or args["cond_scale"] == run.call.scale:
+def weight_seen(args: dict, run: Run) -> guiders.Weight | torch.Tensor:
+    """The weight of this call, as far as the call itself shows it.
+
+    A number, one number for each part of a packed latent, a tensor with one for each sample or place, or UNKNOWN.
+    """
+    kind, given = run.guider_kind, args.get("cond_scale", run.call.scale)
+    if kind.follows:
+        return run.call.scale if isinstance(run.call.scale, tuple) else as_weight(given)
+    own = args["model_options"].get("sampler_cfg_function") is not run.cfg_function
+    return guiders.UNKNOWN if own or "cond_scale" not in args else as_weight(given)
+
+
+def as_weight(given) -> guiders.Weight | torch.Tensor:
+    return given if isinstance(given, torch.Tensor) and given.ndim else guiders.as_number(given)
+
+
+def warn_overruled(run: Run, scale: guiders.Weight | torch.Tensor) -> None:
+    """Warn if something has set another weight than ours for this step.
+
+    That may be a node wired after ours (the host's CFG Override), or a guider that nobody here knows.
+    """
+    if run.call.scale is None or isinstance(scale, torch.Tensor) or scale == run.call.scale:
+        return
+    if not run.guider_kind.follows:
+        for stage in run.of(stages.Weight):
+            run.say(
+                f"{stage.node} has no effect on the steps at which the {run.guider_kind.name} takes another weight "
+                f"than its cfg; use KSampler or CFG Guider.",
+                logging.WARNING,
+            )
         return
     if not run.of(stages.Weight):
         run.say_weight_of_another_node()
@@ -68,7 +98,7 @@ def warn_without_prediction(args: dict, run: Run) -> None:
     after us.
     """
     for kind in (stages.Add, stages.Correct):
-        for stage in run.counting(kind, args["cond_scale"]):
+        for stage in run.counting(kind, weight_seen(args, run)):
             run.say(
                 f"{stage.node} has no effect at weights of 1 under the {run.guider_kind.name}, which then makes no "
                 f"prediction of what it contrasts; raise one of them.",
@@ -84,10 +114,10 @@ def baseline_of(args: dict) -> str:
     return "empty_cond" if "empty_cond" in args else "uncond"
 
 
-def moment_of(args: dict, run: Run) -> Moment:
+def moment_of(args: dict, run: Run, scale: guiders.Weight | torch.Tensor) -> Moment:
     """The step as rules see it. Without a negative pass `uncond` is None, although the host hands over zeros for it."""
     own = baseline_of(args)
-    alone = args[own] is None or run.guider_kind.weight is None or run.call.baseline_missing
+    alone = args[own] is None or run.before is None or run.call.baseline_missing
     return Moment(
         cond=args["cond_denoised"],
         uncond=None if alone else args[f"{own}_denoised"],
@@ -95,8 +125,10 @@ def moment_of(args: dict, run: Run) -> Moment:
         sigma=args["sigma"],
         kind=run.kind,
         sigmas=run.sigmas,
-        scale=args["cond_scale"],
+        scale=scale,
         from_noise=run.from_noise,
+        step=run.call.step.index,
+        begun=run.call.step.sigma,
         progress=run.call.step.progress,
     )
 
@@ -107,6 +139,9 @@ def combine(args: dict, run: Run, moment: Moment) -> torch.Tensor:
     A sample whose predictions are not finite keeps the host's result.
     """
     raw = moment.uncond
+    if not isinstance(moment.scale, torch.Tensor) and not guiders.is_known(moment.scale):
+        warn_without_weight(run)
+        return args["denoised"]
     moment, terms = negatives(args, run, moment)
     moment = contrasted(run, moment)
     stage = next(iter(run.counting(stages.Combine, moment.scale)), None)
@@ -114,9 +149,20 @@ def combine(args: dict, run: Run, moment: Moment) -> torch.Tensor:
         return add(args["denoised"], terms)
     ours = apply(run, stage, blended(stage.rule, stage.strength) if stage else plain, moment)
     if keeps_foreign(args, stage):
-        terms = [*terms, args["denoised"] - plain(dataclasses.replace(moment, uncond=raw))]
+        terms = [*terms, args["denoised"] - plainly(run, dataclasses.replace(moment, uncond=raw))]
     finite = finite_per_sample(moment.cond) & finite_per_sample(moment.uncond)
     return select_per_sample(finite, add(ours, terms), args["denoised"])
+
+
+def warn_without_weight(run: Run) -> None:
+    """Warn that a rule has nothing to go by: the call does not show with which weight it was guided."""
+    kinds = (stages.Negative, stages.Baseline, stages.Combine)
+    for stage in [stage for kind in kinds for stage in run.counting(kind, guiders.UNKNOWN)]:
+        run.say(
+            f"{stage.node} has no effect where the {run.guider_kind.name} does not show its weight, which the node "
+            f"works with; use KSampler or CFG Guider.",
+            logging.WARNING,
+        )
 
 
 def negatives(args: dict, run: Run, moment: Moment) -> tuple[Moment, list[torch.Tensor]]:
@@ -124,12 +170,14 @@ def negatives(args: dict, run: Run, moment: Moment) -> tuple[Moment, list[torch.
     if run.call.active and not run.call.predictions:
         warn_not_evaluated(args, run)
         return moment, []
+    cached = caches.serve(run, args["cond"])
     found = [
         (
             branch.stage,
             branches.filled(branch, prediction, getattr(moment, branch.stage.beside), moment.x, moment.sigma),
         )
         for (branch, _), prediction in zip(run.call.active, run.call.predictions, strict=True)
+        if caches.serve(run, branch.conds) == cached
     ]
     for stage, prediction in found:
         if stage.baseline:
@@ -169,6 +217,11 @@ def plain(m: Moment) -> torch.Tensor:
     return m.uncond + (m.cond - m.uncond) * m.scale
 
 
+def plainly(run: Run, m: Moment) -> torch.Tensor:
+    """Plain CFG of a whole latent, each of whose parts may have a weight of its own."""
+    return apply(run, None, plain, m) if isinstance(m.scale, tuple) else plain(m)
+
+
 def blended(rule, strength: float):
     """A combine rule blended with plain CFG: strength 0 is plain CFG, 1 is the rule."""
     return rule if strength == 1.0 else lambda m: mixed(plain(m), rule(m), strength)
@@ -205,9 +258,13 @@ def name(function) -> str:
 def add_terms(args: dict, run: Run, moment: Moment, guided: torch.Tensor) -> torch.Tensor:
     """The combined result with every added term that counts. Each term takes a pass of its weaker model."""
     args, moment = two_passes.of_terms(args, run, not_reused(args, run, moment))
-    for stage in run.counting(stages.Add, moment.scale):
+    cached = caches.serve(run, args["cond"])
+    for i, stage in enumerate(run.counting(stages.Add, moment.scale)):
+        run.account.count_rest(stage, cached)
+        if cached:
+            continue
         try:
-            seen = run.terms[stage](args, run, moment)
+            seen = run.terms[stage](weak.apart(args, i), run, moment)
         except Unfit as reason:
             weak.leave_out(run, stage, reason)
             continue
@@ -235,29 +292,31 @@ def settle(args: dict, run: Run, moment: Moment, guided: torch.Tensor) -> tuple[
     """
     seen = moment
     for stage in () if run.call.keeps_pass else run.counting(stages.Skip, moment.scale):
-        before = run.memory(stage, 0).value
+        memory = run.memory(stage)
+        before = memory.value
         if before is not None:
             alone = two_passes.first_prediction(run, moment.cond)
-            guided = select_per_sample(before, unguided(args, moment, alone), guided)
+            guided = select_per_sample(before, unguided(args, run, moment, alone), guided)
             seen = dataclasses.replace(seen, cond=select_per_sample(before, alone, moment.cond))
         if not run.call.reusing:
             parts = dataclasses.replace(moment, value=run.value(stage, run.call.step)).parts(run.latent_shapes)
             settled = torch.stack([stage.rule(part) for part in parts]).all(dim=0)
             settled = settled if before is None else settled | before
-            run.memory(stage, 0).keep(settled)
+            memory.keep(settled)
             run.settled = settled.all()
     return seen, guided
 
 
-def unguided(args: dict, moment: Moment, alone: torch.Tensor) -> torch.Tensor:
+def unguided(args: dict, run: Run, moment: Moment, alone: torch.Tensor) -> torch.Tensor:
     """The host's result for a sample at weight 1: the prediction of its one pass, `alone`.
 
     What earlier post-CFG functions of other nodes added to this call's result is added to it too.
     """
     options = args["model_options"]
-    if "sampler_cfg_function" in options or not earlier_post_functions(options):
+    known = isinstance(moment.scale, torch.Tensor) or guiders.is_known(moment.scale)
+    if "sampler_cfg_function" in options or not earlier_post_functions(options) or not known:
         return alone
-    return alone + (args["denoised"] - plain(moment))
+    return alone + (args["denoised"] - plainly(run, moment))
 
 
 def correct(run: Run, moment: Moment, guided: torch.Tensor) -> torch.Tensor:
@@ -282,7 +341,10 @@ def add(tensor: torch.Tensor, terms: list[torch.Tensor]) -> torch.Tensor:
 def apply(run: Run, stage: stages.Stage | None, rule, moment: Moment) -> torch.Tensor:
     """The result of a stage's rule. A packed latent (a video and its sound) goes through the rule part by part."""
     if stage is not None:
+        run.account.acted.add(stage)
         moment = dataclasses.replace(moment, value=run.value(stage, run.call.step))
     parts = moment.parts(run.latent_shapes)
-    results = [rule(dataclasses.replace(part, memory=run.memory(stage, i))) for i, part in enumerate(parts)]
+    results = [
+        rule(dataclasses.replace(part, memory=run.memory(stage, i, part.x.shape))) for i, part in enumerate(parts)
+    ]
     return results[0] if len(results) == 1 else comfy.utils.pack_latents(results)[0]

@@ -22,6 +22,7 @@ from comfy.patcher_extension import WrappersMP
 
 from . import (
     branches,
+    caches,
     conditioning,
     guiders,
     remarks,
@@ -33,9 +34,10 @@ from . import (
     weak,
 )
 from .guided import guide
+from .handed import given_back
 from .run import RUN, WEIGHT_TOLERANCE, Run, run_in
 from .stages import KEY
-from .steps import SIGMA_TOLERANCE, find_step
+from .steps import SIGMA_TOLERANCE
 
 
 def add_stage(model, stage: stages.Stage):
@@ -81,25 +83,32 @@ def outer_sample(executor, noise, latent_image, sampler, sigmas, *args, **kwargs
     shapes = kwargs.get("latent_shapes") or [noise.shape]
     run = Run.open(own, levels, kind, row, sampler, shapes, from_noise)
     guider.model_options[RUN] = run
-    run.before = weight_of(guider, run)
-    run.usual = run.sampler.usual_weight(run.before)
+    run.cfg_function = guider.model_options.get("sampler_cfg_function")
+    run.before = guiders.weight_of(guider, row, len(shapes))
+    run.usual = run.sampler.usual_weight(run.before) if row.follows else guiders.UNKNOWN
     weak.open_terms(guider.model_patcher, run)
-    run.neutral = run.is_neutral(run.usual)
+    run.neutral = run.is_neutral
     for stage, why in idle.items():
         run.say(f"{stage.node} has no effect {why}.", logging.WARNING)
     remarks.introduce(guider, run)
     if run.neutral:
         return finish(run, executor, noise, latent_image, sampler, sigmas, *args, **kwargs)
     try:
-        second_text.open_texts(run)
-        if run.before is not None:
-            branches.open_branches(guider, run)
-            set_weight(guider, run, loading_weight(run))
-        return finish(run, executor, noise, latent_image, sampler, sigmas, *args, **kwargs)
+        with guiders.kept(guider, row):
+            second_text.open_texts(run)
+            if run.before is not None:
+                branches.open_branches(guider, run)
+            if sets_weight(run):
+                guiders.set_weight(guider, row, loading_weight(run))
+            return finish(run, executor, noise, latent_image, sampler, sigmas, *args, **kwargs)
     finally:
-        set_weight(guider, run, run.before)
         branches.close_branches(run)
         second_model.end(run)
+
+
+def sets_weight(run: Run) -> bool:
+    """Whether the guider has a weight that can be set for a step: a number."""
+    return run.before is not None and guiders.is_known(run.before)
 
 
 def obstacle(guider, row: guiders.GuiderKind, stage: stages.Stage) -> str:
@@ -110,8 +119,12 @@ def obstacle(guider, row: guiders.GuiderKind, stage: stages.Stage) -> str:
     if isinstance(stage, stages.Pair):
         if row not in (guiders.BASIC, guiders.PLAIN):
             return f"under the {row.name}, which makes a pair of its own; use KSampler, CFG Guider or Basic Guider"
-        if not math.isclose(guider.cfg, 1.0, rel_tol=WEIGHT_TOLERANCE):
-            return f"at cfg {guider.cfg:g}, where the sampler's negative is contrasted; set the sampler's cfg to 1"
+        cfg = guiders.weight_of(guider, guiders.PLAIN, 1)
+        if not math.isclose(cfg, 1.0, rel_tol=WEIGHT_TOLERANCE):
+            return f"at cfg {cfg:g}, where the sampler's negative is contrasted; set the sampler's cfg to 1"
+    if isinstance(stage, (stages.Weight, stages.Skip)) and row.weights:
+        if not guiders.is_known(guiders.weight_of(guider, row, 1)):
+            return f"under the {row.name}, whose weight is not one number; use KSampler or CFG Guider"
     if isinstance(stage, stages.Reuse) and not row.one_model:
         return f"under the {row.name}, whose negative has a model of its own; use KSampler or CFG Guider"
     return ""
@@ -120,10 +133,15 @@ def obstacle(guider, row: guiders.GuiderKind, stage: stages.Stage) -> str:
 def finish(run: Run, executor, *args, **kwargs):
     """Sample, and log the run's reports at its end, also if it is interrupted."""
     try:
-        return executor(*args, **kwargs)
+        out = executor(*args, **kwargs)
+        remarks.report_unmet(run)
+        return out
     finally:
         remarks.report_non_finite(run)
         remarks.report_skipped(run)
+        remarks.report_rested(run)
+        remarks.report_followed(run)
+        remarks.report_weights(run)
         second_text.report_unmet(run)
 
 
@@ -132,16 +150,8 @@ def loading_weight(run: Run) -> float:
 
     At 1 it may leave the negative's model out, so this is another weight if any step has one.
     """
-    return next((scale for scale in run.scales(run.usual) if scale != 1.0), run.usual)
-
-
-def weight_of(guider, run: Run) -> float | None:
-    return getattr(guider, run.guider_kind.weight) if run.guider_kind.weight else None
-
-
-def set_weight(guider, run: Run, scale: float | None) -> None:
-    if run.guider_kind.weight:
-        setattr(guider, run.guider_kind.weight, scale)
+    usual = run.before if math.isnan(guiders.gauge(run.usual)) else run.usual
+    return next((scale for scale in run.scales(usual) if scale != 1.0), usual)
 
 
 def prepare_sampling(executor, model, noise_shape, conds, *args, model_options=None, **kwargs):
@@ -161,12 +171,24 @@ def sampler_sample(executor, guider, sigmas, extra_args, callback, noise, latent
     if run is not None:
         run.seed = seed or 0
     if run is not None and not run.neutral:
-        set_weight(guider, run, run.before)
+        if sets_weight(run):
+            guiders.set_weight(guider, run.guider_kind, run.before)
         branches.process_branches(guider, run, noise, latent_image, denoise_mask, seed)
         second_model.begin(guider, run, noise, latent_image, denoise_mask, seed)
         second_text.process_texts(guider, run, noise, latent_image, denoise_mask, seed)
         tell_apart(guider, run)
+        callback = reporting(run, callback)
     return executor(guider, sigmas, extra_args, callback, noise, latent_image, denoise_mask, *args)
+
+
+def reporting(run: Run, callback):
+    """The sampler's callback, by which the run too learns that the first call of a step has been made."""
+
+    def report(step, *args):
+        run.course.report(step)
+        return callback(step, *args) if callback else None
+
+    return report
 
 
 def tell_apart(guider, run: Run) -> None:
@@ -174,7 +196,7 @@ def tell_apart(guider, run: Run) -> None:
 
     An id then tells whether a pass is the positive's.
     """
-    own = guider.conds.get("positive", [])
+    own = guider.conds.get("positive") or []
     guider.conds = {
         key: conds if key == "positive" else conditioning.told_apart(own, conds) for key, conds in guider.conds.items()
     }
@@ -190,27 +212,39 @@ def predict_noise(executor, x, timestep, model_options=None, seed=None):
     run = run_in(guider.model_options)
     if run is None or run.neutral:
         return executor(x, timestep, model_options, seed)
-    outer = run.call
-    begin_call(guider, run, timestep)
-    before, conds = weight_of(guider, run), guider.conds
+    outer, conds = run.call, guider.conds
+    begin_call(guider, run, x, timestep)
     try:
-        guider.conds = conditioning.of_step(guider, run)
-        if before is not None:  # the guider has a weight; stages that need none act without one too
-            model_options = weigh(guider, run, before, model_options)
-        scale = 1.0 if before is None else weight_of(guider, run)
-        model_options = second_text.with_text(guider, run, model_options)
-        return executor(x, timestep, weak.watched(run, scale, model_options), seed)
+        with guiders.kept(guider, run.guider_kind):
+            handed = prepared(guider, run, model_options)
+            with given_back(model_options, handed):
+                out = executor(x, timestep, handed, seed)
+            caches.note_followed(run, handed)
+            return out
     finally:
+        remarks.count_passes(run)
         run.end(outer)
-        set_weight(guider, run, before)
         guider.conds = conds
 
 
-def weigh(guider, run: Run, before: float, model_options: dict) -> dict:
+def prepared(guider, run: Run, model_options: dict) -> dict:
+    """Set what the guider works with in this call: its conditionings and weight; return the options to call it with."""
+    before = guiders.weight_of(guider, run.guider_kind, len(run.latent_shapes))
+    guider.conds = conditioning.of_step(guider, run)
+    scale = 1.0
+    if before is not None:  # the guider has a weight; stages that need none act without one too
+        scale = step_scale(guider, run, before, model_options)
+        model_options = weigh(guider, run, before, scale, model_options)
+    model_options = second_text.with_text(guider, run, model_options)
+    return caches.watched(run, weak.watched(run, scale, model_options))
+
+
+def weigh(guider, run: Run, before: guiders.Weight, scale: guiders.Weight, model_options: dict) -> dict:
     """Set the guider's weight for this step and what it contrasts; return the options with which it is called."""
-    scale = run.call.scale = step_scale(guider, run, before, model_options)
-    remarks.name_other_weight(run, before, scale)
-    set_weight(guider, run, scale)
+    if guiders.is_known(scale) and guiders.is_known(before):
+        run.call.scale = scale
+        remarks.name_other_weight(run, before, scale)
+        guiders.set_weight(guider, run.guider_kind, scale)
     if run.makes_pair():
         left_out = run.skipping and scale != run.scale_at(run.call.step, before)
         model_options = two_passes.of_step(guider, run, scale, left_out, model_options)
@@ -224,7 +258,7 @@ def weigh(guider, run: Run, before: float, model_options: dict) -> dict:
     return model_options
 
 
-def begin_call(guider, run: Run, timestep) -> None:
+def begin_call(guider, run: Run, x, timestep) -> None:
     """Begin a call: find its step, and whether the time range of the sampler's own negative leaves it out."""
     unasked = run.pair and run.pair.window.always  # the negative is not used at any step
     baseline = [] if unasked else guider.conds.get(run.guider_kind.baseline) or []
@@ -233,7 +267,7 @@ def begin_call(guider, run: Run, timestep) -> None:
         run.begin(run.call.step)
         return
     called_at, settled = read(timestep, run.settled)
-    step = find_step(run.sigmas, called_at)
+    step = run.course.step(called_at, x)
     out_of_time = timed and not branches.in_time(baseline, step.called_at)
     run.begin(step, settled, out_of_time and not run.makes_pair(step))
 
@@ -246,11 +280,13 @@ def read(timestep, settled) -> tuple[float, bool]:
     return called_at, bool(all_settled)
 
 
-def step_scale(guider, run: Run, before: float, model_options: dict) -> float:
+def step_scale(guider, run: Run, before: guiders.Weight, model_options: dict) -> guiders.Weight:
     """The weight of this call.
 
     It is 1 where no negative is needed, and where there is none: the host would guide away from zeros.
     """
+    if not guiders.is_known(before):
+        return before
     alone = run.pair and not run.makes_pair()
     if alone and (before == run.before or not guider.conds.get(run.guider_kind.baseline)):
         return 1.0
@@ -263,12 +299,13 @@ def step_scale(guider, run: Run, before: float, model_options: dict) -> float:
     return 1.0 if skips(guider, run, scale, model_options) else scale
 
 
-def skips(guider, run: Run, scale: float, model_options: dict) -> bool:
+def skips(guider, run: Run, scale: guiders.Weight, model_options: dict) -> bool:
     """Whether this step leaves its negative pass out because all samples have settled.
 
     A sampler, guider or node that wants the negative at every step prevents it, which is logged.
     """
-    stage = next((s for s in run.of(stages.Skip) if not s.off(scale, run.value(s, run.call.step))), None)
+    gauge, step = guiders.gauge(scale), run.call.step
+    stage = next((s for s in run.of(stages.Skip) if not s.off(gauge, run.value(s, step))), None)
     if stage is None:
         return False
     keeper = guiders.keeper_of_the_pass(guider, run.guider_kind, model_options)
@@ -281,7 +318,7 @@ def skips(guider, run: Run, scale: float, model_options: dict) -> bool:
             logging.WARNING,
         )
         return False
-    run.account.count(stage, 1, run.skipping)
+    run.call.due = stage
     return run.skipping
 
 
@@ -290,7 +327,7 @@ def stand_in(guider, run: Run) -> None:
 
     CFG++ samplers and some nodes ask for that pass and read its prediction.
     """
-    if run.guider_kind.contrasted:
+    if run.guider_kind.contrasted and run.guider_kind.follows:
         guider.conds = {**guider.conds, run.guider_kind.baseline: guider.conds[run.guider_kind.contrasted]}
 
 
@@ -301,7 +338,8 @@ def swap_baseline(guider, run: Run) -> None:
     a part of the picture or run. Baseline rules before it no longer matter.
     """
     whole = [b for b, weight in run.call.active if b.stage.baseline and weight == 1.0 and not b.restricted]
-    if whole and not run.makes_pair() and guiders.negative_model(guider) is guider.inner_model:
+    own = run.guider_kind.follows and guiders.negative_model(guider) is guider.inner_model
+    if whole and own and not run.makes_pair():
         after = run.call.active[[b for b, _ in run.call.active].index(whole[-1]) + 1 :]
         run.call.active = [(b, w) for b, w in run.call.active if b.stage.term] + [
             (b, w) for b, w in after if b.stage.baseline
@@ -317,7 +355,9 @@ def with_branches(guider, run: Run, model_options: dict) -> dict:
         return model_options
     conds = [branches.conds_of_step(guider, run, branch) for branch, _ in run.call.active]
     real, model = model_options.get("context_handler"), guiders.negative_model(guider)
-    return {**model_options, "context_handler": branches.BranchHandler(run, model, conds, real, passes)}
+    baseline = guider.conds.get(run.guider_kind.baseline, []) if model is guider.inner_model else None
+    handler = branches.BranchHandler(run, model, conds, baseline, real, passes)
+    return {**model_options, "context_handler": handler}
 
 
 def apply_model(executor, x, t, c_concat=None, c_crossattn=None, control=None, transformer_options=None, **kwargs):

@@ -20,6 +20,8 @@ from .steps import Step, find_step
 def introduce(guider, run: Run) -> None:
     """Log, when the run opens, what its user might not expect."""
     introduce_conditions(run)
+    if not run.neutral:
+        say_how_steps_are_found(run)
     if run.pair:
         introduce_pair(guider, run)
     if run.before is None:
@@ -37,6 +39,15 @@ def introduce(guider, run: Run) -> None:
                 stage.remark(run)
         name_foreign(guider.model_options, run)
         reused_passes.name_witnesses(guider.model_options, run)
+
+
+def say_how_steps_are_found(run: Run) -> None:
+    """Say which step a call counts for, where it is not known which calls of the sampler belong to one step."""
+    if run.needs_step and not run.sampler.is_known:
+        run.say(
+            f"Azimuth: which calls of the sampler {run.sampler.name} belong to one step is not known; each counts for "
+            f"the step in whose range of sigmas it lies."
+        )
 
 
 def warn_stranded(guider, run: Run) -> None:
@@ -112,12 +123,14 @@ def introduce_pair(guider, run: Run) -> None:
         )
 
 
-def wants_both(guider, run: Run, scale: float) -> bool:
+def wants_both(guider, run: Run, scale: guiders.Weight) -> bool:
     """Whether a step at this scale needs both predictions of its pair."""
     return run.sampler.is_cfgpp or guiders.wants_negative_pass(guider, run.guider_kind, scale, guider.model_options)
 
 
-def introduce_weight(run: Run, scales: list[float]) -> None:
+def introduce_weight(run: Run, scales: list) -> None:
+    if not run.guider_kind.follows:  # what it made of the weight is reported afterwards, as its calls show it
+        return
     for stage in run.of(stages.Weight)[-1:]:
         overruled = overrules(run) if any(scale not in (1.0, run.usual) for scale in scales) else []
         for rule in overruled:
@@ -127,9 +140,11 @@ def introduce_weight(run: Run, scales: list[float]) -> None:
                 logging.WARNING,
             )
         if not overruled and any(scale != run.usual for scale in scales):
-            replaced = f"that of {run.pair.node}" if run.pair else f"the sampler's {run.usual:g}"
+            own = " and ".join(f"{scale:g}" for scale in guiders.numbers_of(run.usual))
+            replaced = f"that of {run.pair.node}" if run.pair else f"the sampler's {own}"
+            found = [number for scale in scales for number in guiders.numbers_of(scale)]
             run.say(
-                f"{stage.node} sets the weight to {min(scales):g} to {max(scales):g} over {len(scales)} steps, in "
+                f"{stage.node} sets the weight to {min(found):g} to {max(found):g} over {len(scales)} steps, in "
                 f"place of {replaced}."
             )
         if run.guider_kind.steered:
@@ -181,7 +196,7 @@ def is_faint(run: Run, stage: stages.Blended, scales: list[float]) -> bool:
     """Whether a stage is faint at every step, although it counts at some step if the weight is large enough."""
     on = any(run.counts(stage, step, math.inf) for step in run.steps)
     steps = zip(run.steps, scales, strict=True)
-    return on and all(stage.faint(scale, run.value(stage, step)) for step, scale in steps)
+    return on and all(stage.faint(guiders.gauge(scale), run.value(stage, step)) for step, scale in steps)
 
 
 def raise_weight(run: Run) -> str:
@@ -223,13 +238,68 @@ def report_non_finite(run: Run) -> None:
         )
 
 
+def count_passes(run: Run) -> None:
+    """Count, after a call, the negative pass that a `Skip` stage was to decide on, as the call itself showed it."""
+    unseen = run.call.contrasted is None and run.guider_kind.corrects
+    if run.call.due is None or unseen:
+        return
+    if run.call.contrasted or run.skipping:
+        run.account.count(run.call.due, 1, not run.call.contrasted)
+
+
+def report_weights(run: Run) -> None:
+    """Say, after the run, which weights a guider that nobody here knows has taken from a weight stage."""
+    if run.guider_kind.follows or not run.account.taken:
+        return
+    for stage in run.of(stages.Weight)[-1:]:
+        found = run.account.taken
+        run.say(
+            f"{stage.node} has set the weight to {min(found):g} to {max(found):g} in {len(found)} of {run.calls} calls "
+            f"of the {run.guider_kind.name}."
+        )
+
+
+def report_rested(run: Run) -> None:
+    """Say, after the run, in how many calls an added term rested because a cache answered for the network."""
+    for stage in run.of(stages.Add):
+        if run.account.rested[stage]:
+            run.say(
+                f"{stage.node} rested in {run.account.rested[stage]} of {run.account.calls[stage]} calls, in which a "
+                f"cache answered for the model."
+            )
+
+
+def report_followed(run: Run) -> None:
+    """Say, after the run, that a cache could skip nothing where the pass that it decides by was left out."""
+    if run.account.unfollowed:
+        run.say(
+            f"Azimuth: EasyCache could skip nothing in {run.account.unfollowed} of {run.calls} calls, which left out "
+            f"the pass that it decides by; LazyCache has no such pass."
+        )
+
+
+def report_unmet(run: Run) -> None:
+    """Warn, after a run under a guider that nobody here knows, of stages that nothing in it called."""
+    if run.guider_kind.follows:
+        return
+    kinds = (stages.Negative, stages.Baseline, stages.Combine, stages.Add, stages.Correct)
+    for stage in [stage for kind in kinds for stage in run.of(kind)]:
+        counts = stage not in run.account.acted and run.ever_counts(stage, run.usual)
+        if counts and not any(f"{stage.node} has no effect" in sentence for sentence in run.account.said):
+            why = "made no negative pass at its steps" if run.calls else "shows its predictions to no other node"
+            run.say(
+                f"{stage.node} has no effect: the {run.guider_kind.name} {why}; use KSampler or CFG Guider.",
+                logging.WARNING,
+            )
+
+
 def report_skipped(run: Run) -> None:
     for stage in run.of(stages.Skip) + run.of(stages.Reuse):
         if run.account.due[stage]:
             run.say(f"{stage.node} skipped {run.account.left_out[stage]} of {run.account.due[stage]} negative passes.")
 
 
-def name_other_weight(run: Run, before: float, scale: float) -> None:
+def name_other_weight(run: Run, before: guiders.Weight, scale: guiders.Weight) -> None:
     """Say what becomes of a weight that another node, wired before ours, gave this step (the host's CFG Override)."""
     if before != run.before and not run.sampler.sets_weight:
         run.say_weight_of_another_node(run.of(stages.Weight)[-1:] if scale != before else [])

@@ -7,7 +7,7 @@ functions of other nodes see that pair.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 import comfy.model_sampling
@@ -51,13 +51,16 @@ class Passes:
     weakened: list | None
     predicts: str
 
-    def predictions(self, calculate: Callable, batch: list, names: list[Hashable], sigma: Tensor) -> list[Tensor]:
-        """The predictions that `calculate(batch)` returns, with as few conditionings evaluated as this step allows."""
+    def predictions(self, calculate, batch: list, names: list[Hashable], sigma: Tensor, size: tuple) -> list[Tensor]:
+        """The predictions that `calculate(batch)` returns, with as few conditionings evaluated as this step allows.
+
+        `size` is the shape of the latent.
+        """
         at = next((i for i, cond in enumerate(batch) if cond is self.positive), None)
         others = {i: of for i, of in enumerate(names) if batch[i] is not None and i != at}
         if at is None or not others:
             return calculate(batch)
-        memory = self.run.memory(self.stage, 0)
+        memory = self.run.memory(self.stage, size)
         made = [cond if i == at or cond is self.weakened else None for i, cond in enumerate(batch)]
         self.run.call.reusing = self.serves(memory.value, others.values())
         self.run.account.count(self.stage, len(others), sum(made[i] is None for i in others) * self.run.call.reusing)

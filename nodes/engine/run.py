@@ -17,7 +17,7 @@ from .account import Account
 from .call import Call
 from .samplers import Sampler
 from .stages import Stage
-from .steps import Step, step_at
+from .steps import Course, Step, step_at
 
 RUN = "azimuth_run"  # the key of a run in its `model_options`
 
@@ -40,8 +40,10 @@ class Run:
     from_noise     whether the run begins at the model's largest sigma
     seed           the seed of its noise
     pair           its `Pair` stage; None if it has none
-    before         the weight that the guider came with; None where it has none
-    usual          the weight of a step before any stage changes it: `before`, or that of a sampler that sets its own
+    before         the weight that the guider came with; None where it has none, UNKNOWN where it is no number
+    usual          the weight of a step before any stage changes it: `before`, or that of a sampler that sets its own;
+                   UNKNOWN under a guider that nobody here knows
+    cfg_function   the cfg function that the run began with; None without one
     neutral        whether no stage does anything at any step, so that the host's own results stand untouched
 
     Made for its stages when it opens:
@@ -54,11 +56,13 @@ class Run:
 
     What changes:
 
-    memories       for each stage and each part of a packed latent, what the stage keeps from step to step
+    memories       for each stage, each part of a packed latent and each size, what the stage keeps from step to step
     settled        on the device: whether all samples had settled by the last guided call
     skipping       whether all samples had settled before this step began, so that negative passes are left out
+    course         which step the next call belongs to (steps.py)
     calls          how many calls have been guided
     positive_alone whether the sampler wants nothing but the positive's prediction of the next call
+    watch          whether a cache answers for the network; None where none can (caches.py)
     account        what the run tells its user (account.py)
     call           the call at hand; between two calls, an empty one at the step of the last
     """
@@ -72,8 +76,9 @@ class Run:
     from_noise: bool = False
     seed: int = 0
     pair: stages.Pair | None = None
-    before: float | None = None
-    usual: float | None = None
+    before: guiders.Weight | None = None
+    usual: guiders.Weight | None = None
+    cfg_function: object = None
     neutral: bool = False
 
     schedules: dict = field(default_factory=dict)
@@ -87,10 +92,13 @@ class Run:
     skipping: bool = False
     calls: int = 0
     positive_alone: bool = False
+    watch: object = None
     account: Account = field(default_factory=Account)
+    course: Course = field(init=False)
     call: Call = field(init=False)
 
     def __post_init__(self):
+        self.course = self.sampler.course(self.sigmas, self.kind)
         self.call = Call(step_at(self.sigmas, 0), over=True)
 
     @classmethod
@@ -119,16 +127,16 @@ class Run:
         """A stage's own number at a step."""
         return self.schedules[stage].weight(step.progress, step.sigma)
 
-    def counts(self, stage: Stage, step: Step, scale: float) -> bool:
+    def counts(self, stage: Stage, step: Step, scale: guiders.Weight | Tensor) -> bool:
         """Whether a stage does anything at a step whose weight is `scale`; never outside its window."""
-        return step.progress in stage.window and stage.counts(step, scale, self.value(stage, step))
+        return step.progress in stage.window and stage.counts(step, guiders.gauge(scale), self.value(stage, step))
 
-    def counting(self, kind: type, scale: float, step: Step | None = None) -> list:
+    def counting(self, kind: type, scale: guiders.Weight | Tensor, step: Step | None = None) -> list:
         """The stages of a kind that do something at a step with this weight; by default the step of the call."""
         step = step or self.call.step
         return [stage for stage in self.of(kind) if self.counts(stage, step, scale)]
 
-    def ever_counts(self, stage: Stage, before: float | None) -> bool:
+    def ever_counts(self, stage: Stage, before: guiders.Weight | None) -> bool:
         """Whether a stage does something at any step of the run; `before` is the sampler's own weight, if any."""
         return any(self.counts(stage, step, self.scale_at(step, before)) for step in self.steps)
 
@@ -136,17 +144,18 @@ class Run:
         """The largest value that a node's stages take at any step of the run; 0 if it has none here."""
         return max((self.value(s, step) for s in self.stages if s.node == node for step in self.steps), default=0.0)
 
-    def is_neutral(self, before: float | None) -> bool:
+    @property
+    def is_neutral(self) -> bool:
         """Whether no stage does anything at any step, so that the host's own results can stand untouched.
 
-        `before` is None where the guider has no weight. There is no negative then, and only stages that need none act.
+        Where the guider has no weight there is no negative, and only stages that need none act.
         """
-        if before is None:
+        if self.before is None:
             kinds = (stages.Condition, stages.Attention, stages.Add, stages.Correct)
-            alone = [stage for kind in kinds for stage in self.of(kind)]
-            return not any(self.ever_counts(stage, before) for stage in alone)
-        unchanged = not self.sampler.sets_weight and all(scale == before for scale in self.scales(before))
-        return unchanged and not any(self.ever_counts(stage, before) for stage in self.stages)
+            return not any(self.ever_counts(stage, None) for kind in kinds for stage in self.of(kind))
+        known = guiders.is_known(self.before)
+        moved = known and any(scale != self.before for scale in self.scales(self.before))
+        return not (self.sampler.sets_weight or moved or any(self.ever_counts(s, self.usual) for s in self.stages))
 
     # ---- the steps and their weights
 
@@ -168,7 +177,7 @@ class Run:
         """Whether the `Pair` stage makes a step's pair, by default that of the call; at weight 1 it takes one pass."""
         return self.pair is not None and (step or self.call.step).progress in self.pair.window
 
-    def scale_at(self, step: Step, scale: float | None) -> float:
+    def scale_at(self, step: Step, scale: guiders.Weight | None) -> guiders.Weight:
         """The weight of a step, after all weight stages.
 
         `scale` is the weight without any stage: the sampler's own, or one that another node has set for this step.
@@ -179,6 +188,8 @@ class Run:
         """
         if scale is None:
             return 1.0
+        if isinstance(scale, tuple):
+            return guiders.joined(tuple(self.scale_at(step, of_part) for of_part in scale))
         if self.pair:
             given = scale != self.before and not self.sampler.sets_weight
             if not self.makes_pair(step):
@@ -188,7 +199,7 @@ class Run:
             scale = stage.rule(self, step, self.value(stage, step), scale)
         return 1.0 if math.isclose(scale, 1.0, rel_tol=WEIGHT_TOLERANCE) else scale
 
-    def scales(self, scale: float) -> list[float]:
+    def scales(self, scale: guiders.Weight) -> list[guiders.Weight]:
         return [self.scale_at(step, scale) for step in self.steps]
 
     # ---- while it is sampled
@@ -211,12 +222,16 @@ class Run:
         """
         self.call = Call(self.call.step, over=True) if outer.over else outer
 
-    def memory(self, stage: Stage | None, part: int) -> Memory | None:
-        """What a stage keeps from step to step, for one part of a packed latent; None if it keeps nothing."""
+    def memory(self, stage: Stage | None, *of) -> Memory | None:
+        """What a stage keeps from step to step; None if it keeps nothing.
+
+        `of` tells memories of one stage apart: the part of a packed latent, and the size of the latent, which a sampler
+        may change, or look at in another size within a step.
+        """
         if stage is None or not stage.remembers:
             return None
-        memory = self.memories.setdefault((stage, part), Memory())
-        memory.begin(self.call.step.index)
+        memory = self.memories.setdefault((stage, *of), Memory())
+        memory.begin(self.call.step.index, trial=self.call.step.trial)
         return memory
 
     def say(self, sentence: str, *level: int) -> None:

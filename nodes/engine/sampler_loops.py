@@ -77,14 +77,25 @@ class Predictor:
         self.account.say(sentence, level)
 
     @property
-    def weight(self) -> str | None:
-        """The guider's attribute that is its weight; None where it contrasts nothing."""
+    def kind(self) -> guiders.GuiderKind:
         run = run_in(self.guider.model_options)
-        return (run.guider_kind if run else guiders.kind_of(self.guider)).weight
+        return run.guider_kind if run else guiders.kind_of(self.guider)
+
+    @property
+    def has_weight(self) -> bool:
+        """Whether the guider has a weight, which is a number."""
+        weight = guiders.weight_of(self.guider, self.kind, 1)
+        return weight is not None and guiders.is_known(weight)
 
     @property
     def guider_name(self) -> str:
         return guiders.kind_of(self.guider).name
+
+    def begin(self, index: int) -> None:
+        """Say which step of the run the next calls belong to."""
+        run = run_in(self.guider.model_options)
+        if run is not None:
+            run.course.hold(index)
 
     def __call__(self, x: Tensor, sigma: float) -> Prediction:
         self.seen = None
@@ -98,11 +109,14 @@ class Predictor:
             return Prediction(guided, cond, None)
         if not branches.in_time(args[own], sigma):  # no negative counts here, and the host has guided away from zeros
             return Prediction(cond, cond, None)
-        return Prediction(guided, cond, self._inpainted(args[f"{own}_denoised"], args["sigma"]), args["cond_scale"])
+        uncond = self._inpainted(args[f"{own}_denoised"], args["sigma"])
+        return Prediction(guided, cond, uncond, guiders.gauge(args.get("cond_scale", guiders.UNKNOWN)))
 
     def at(self, weight: float, x: Tensor, sigma: float) -> Prediction:
         """A call with `weight` in place of the guider's own, which is restored afterwards."""
-        with held(self.guider, self.weight, weight):
+        with guiders.kept(self.guider, self.kind):
+            if self.has_weight:
+                guiders.set_weight(self.guider, self.kind, weight)
             return self(x, sigma)
 
     def positive(self, x: Tensor, sigma: float) -> Tensor:

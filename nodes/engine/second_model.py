@@ -74,7 +74,7 @@ class SecondModel:
             "transformer_options": {**self.options["transformer_options"], "sample_sigmas": sigmas},
             "context_handler": weak.real_handler(of_run),
         }
-        conds = [args["cond"] if self.shared else self.conds_of_step(run, args["cond"])]
+        conds = [weak.own_ids(args, "cond") if self.shared else self.conds_of_step(run, args["cond"])]
         inner, x, sigma = self.model.model, args["input"], args["sigma"]
         return dataclasses.replace(moment, other=comfy.samplers.calc_cond_batch(inner, conds, x, sigma, options)[0])
 

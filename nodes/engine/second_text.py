@@ -15,11 +15,11 @@ import comfy.samplers
 from comfy.utils import repeat_to_batch_size
 from torch import Tensor
 
-from . import branches, conditioning
+from . import branches, conditioning, weak
 from .networks.attention_rows import Rows, way_of
 from .networks.unfit import Unfit
 from .run import Run
-from .stages import Attention
+from .stages import Add, Attention
 
 # The key in `transformer_options` of a step's second text.
 KEY = "azimuth_second_text"
@@ -133,7 +133,9 @@ def of_step(guider, run: Run, stage: Attention, cond: dict) -> SecondText:
         run.account.met.add(stage)  # said already
         run.say(f"{stage.node} has no effect: {reason}.", logging.WARNING)
 
-    uuids = frozenset(c["uuid"] for key in keys for c in guider.conds[key])
+    own = [cond for key in keys for cond in guider.conds.get(key, [])]
+    terms = [conditioning.as_another(cond, weak.id_of(i)) for cond in own for i, _ in enumerate(run.of(Add))]
+    uuids = frozenset(cond["uuid"] for cond in (*own, *terms))
     return SecondText(cond, uuids, guide, leave_out)
 
 

@@ -8,6 +8,7 @@ and checks is that `Run`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 
@@ -31,8 +32,11 @@ class Moment:
     sigma       (B,), the noise level of the call
     kind        "ve" or "flow", the family of the model
     sigmas      the levels of the run's steps: N + 1 Python numbers
-    scale       the weight of the step
+    scale       the weight of the step: a number, or a tensor with one for each sample or place. Before a packed latent
+                is parted, also one number for each part
     from_noise  whether `sigmas` begins at the model's largest sigma
+    step        the number of the step of the run, from 0. All calls of a step have the same
+    begun       the level at which this step begins
     progress    0 at the first step of the run, 1 at the last
     value       the stage's own number
     other       a third prediction: a further negative's, or a weaker model's
@@ -46,8 +50,10 @@ class Moment:
     sigma: Tensor
     kind: str
     sigmas: tuple[float, ...]
-    scale: float
+    scale: float | tuple[float, ...] | Tensor
     from_noise: bool = False
+    step: int = 0
+    begun: float = 0.0
     progress: float = 0.0
     value: float = 0.0
     other: Tensor | None = None
@@ -56,11 +62,18 @@ class Moment:
 
     def parts(self, shapes: list) -> list[Moment]:
         """One moment for each latent of a packed one (a video and its sound); this moment alone if none is packed."""
-        if len(shapes) < 2:
+        if len(shapes) < 2 or self.x.shape[-1] != sum(math.prod(shape[1:]) for shape in shapes):
             return [self]
-        names = [f.name for f in fields(self) if f.name != "sigma" and isinstance(getattr(self, f.name), Tensor)]
-        unpacked = [comfy.utils.unpack_latents(getattr(self, name), shapes) for name in names]
-        return [replace(self, **dict(zip(names, part, strict=True))) for part in zip(*unpacked, strict=True)]
+        whole = [f.name for f in fields(self) if is_latent(getattr(self, f.name), self.x)]
+        unpacked = [comfy.utils.unpack_latents(getattr(self, name), shapes) for name in whole]
+        parts = [replace(self, **dict(zip(whole, part, strict=True))) for part in zip(*unpacked, strict=True)]
+        if isinstance(self.scale, tuple):
+            parts = [replace(part, scale=self.scale[min(i, len(self.scale) - 1)]) for i, part in enumerate(parts)]
+        return parts
+
+
+def is_latent(value, x: Tensor) -> bool:
+    return isinstance(value, Tensor) and value.shape == x.shape
 
 
 Rule = Callable[[Moment], Tensor]
@@ -350,11 +363,20 @@ class Combine(Blended):
     acts_at_1   whether it changes the result at weight 1 too, where plain CFG and most rules return cond
     momentum    whether it carries the updates of earlier steps on
     own_weight  the name of the input that it uses as weight in place of the step's; "" if it uses the step's
+    steady      False if the rule asks which step it is at
     """
 
     acts_at_1: bool = False
     momentum: bool = False
     own_weight: str = ""
+    steady: bool = True
+
+    @property
+    def constant(self) -> bool:
+        return super().constant and self.steady
+
+    def counts(self, step: Step, scale: float, value: float) -> bool:
+        return (scale != 1.0 or self.acts_at_1) and super().counts(step, scale, value)
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,10 +18,14 @@ from torch import Tensor
 from ...guidance import add_term
 from . import stages
 from .branches import BranchHandler
+from .conditioning import as_another
 from .networks import block_patches, blocks
 from .networks.unfit import Unfit
 from .run import Run
 from .stages import Add, Moment, Window
+
+# The key in the arguments of a call under which a term finds the name of its pass.
+TERM = "azimuth_term"
 
 Weakened = Callable[[dict, Run, Moment], Moment]
 
@@ -66,6 +70,20 @@ def watched(run: Run, scale: float, model_options: dict) -> dict:
 # ---- the pass
 
 
+def apart(args: dict, index: int) -> dict:
+    """The arguments of a call for a term; `index` is its place among those that count."""
+    return {**args, TERM: id_of(index)}
+
+
+def own_ids(args: dict, conds: str) -> list[dict]:
+    """Conditionings of the step for the pass of a term, with ids of its own by which caches tell it from others."""
+    return [as_another(cond, args[TERM]) for cond in args[conds]]
+
+
+def id_of(index: int) -> str:
+    return f"azimuth term {index}"
+
+
 def copied(model_options: dict) -> dict:
     """A copy of the options that a further pass may change, with the host's context handler in place of ours."""
     return {**host_copy(model_options), "context_handler": real_handler(model_options)}
@@ -84,7 +102,7 @@ def real_handler(model_options: dict):
 def predicted(args: dict, options: dict, conds: str = "cond", x: Tensor | None = None) -> Tensor:
     """The prediction for conditionings of the step, by default the positive; at the step's latent, or at `x`."""
     x = args["input"] if x is None else x
-    return comfy.samplers.calc_cond_batch(args["model"], [args[conds]], x, args["sigma"], options)[0]
+    return comfy.samplers.calc_cond_batch(args["model"], [own_ids(args, conds)], x, args["sigma"], options)[0]
 
 
 # Which blocks a term changes: `pick(model, run)` returns, for one run, the kind of network and a function that takes

@@ -5,10 +5,9 @@ import logging
 
 from comfy_api.latest import io
 
-from ...guidance import Constant, cfg_zero_star, select_per_sample
+from ...guidance import Constant, cfg_zero_star
 from ..engine import inputs, pipeline
 from ..engine.stages import Combine
-from ..engine.steps import SIGMA_TOLERANCE
 from . import CATEGORY
 
 NAME = "CFG-Zero*"
@@ -23,8 +22,7 @@ def combine(zero_steps, m):
     steps = min(zero_steps, len(m.sigmas) - 2)  # at least the last step is guided
     if steps < 1 or not m.from_noise:
         return guided
-    # The calls of the first `steps` steps are those above the sigma at which the step after them starts.
-    return select_per_sample(m.sigma > m.sigmas[steps] * (1 + SIGMA_TOLERANCE), m.x, guided)
+    return m.x if m.step < steps else guided
 
 
 def stands_still(run) -> bool:
@@ -85,6 +83,7 @@ class CFGZeroStar(io.ComfyNode):
             check=say_where_zero_init_fails if steps and share else None,
             strength=share,
             acts_at_1=steps > 0,
+            steady=steps < 1,
             words="zero-init for {} steps",
         )
         return io.NodeOutput(pipeline.add_stage(model, stage))

@@ -54,7 +54,8 @@ def sample_rectified_cfgpp(
     say_what_it_does(predictor, kind, lam_max)
     for i in trange(len(levels) - 1, disable=disable):
         sigma, sigma_next = levels[i], levels[i + 1]
-        alpha = rectified_alpha(sigma, lam_max=lam_max, gamma=gamma, kind=kind) if predictor.weight else 0.0
+        predictor.begin(i)
+        alpha = rectified_alpha(sigma, lam_max=lam_max, gamma=gamma, kind=kind) if predictor.has_weight else 0.0
         if alpha > 0 and sigma_next < sigma:
             cond, middle = predictor.positive(x, sigma), predictor_sigma(sigma, sigma_next, fraction=fraction)
             there = predictor.at(1.0 + alpha, euler_step(x, cond, sigma=sigma, sigma_next=middle), middle)
@@ -67,7 +68,13 @@ def sample_rectified_cfgpp(
 
 
 def say_what_it_does(predictor: sampler_loops.Predictor, kind: str, lam_max: float) -> None:
-    if predictor.weight is None:
+    if predictor.kind.weights and not predictor.has_weight:
+        predictor.say(
+            f"{NAME} follows the positive alone under the {predictor.guider_name}, whose weight is not one number; use "
+            f"a CFG Guider."
+        )
+        return
+    if not predictor.has_weight:
         predictor.say(
             f"{NAME} follows the positive alone under the {predictor.guider_name}, which makes no negative pass; use a "
             f"CFG Guider."

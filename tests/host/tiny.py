@@ -144,6 +144,15 @@ def sigmas_of(patched, steps=6, scheduler="simple"):
     return comfy.samplers.calculate_sigmas(patched.get_model_object("model_sampling"), scheduler, steps)
 
 
+TWICE = ("heun", "dpm_2", "dpmpp_2s_ancestral", "dpmpp_sde")  # but once in the last step, which ends at 0
+
+
+def turns(sampler, steps=6):
+    """For each call of a run with one of the host's samplers: its step, and whether the call begins it."""
+    calls = [2] * (steps - 1) + [1] if sampler in TWICE else [1] * steps
+    return [(step, call == 0) for step, times in enumerate(calls) for call in range(times)]
+
+
 def guider_of(patched, cfg=5.0, positive=None, negative=None, make=None):
     if make:
         return make(patched)

@@ -27,9 +27,9 @@ from tiny import (
     passes,
     predict,
     sample,
-    sigmas_of,
     tensor,
     text,
+    turns,
     watch,
 )
 
@@ -165,10 +165,8 @@ def test_a_schedule_and_a_window_follow_the_steps_under_every_guider(how, sample
     seen = []
     patched = BY_NAME["tangential"].on(model(), eta=schedule, start=0.2, end=0.8)
     sample(watch(patched, seen), sampler=sampler, **how)
-    sigmas = sigmas_of(model(), 6)[:-1]
     acted = set()
-    for args in seen:
-        step = int((sigmas >= args["sigma"][0].cpu() * (1 - 1e-4)).sum()) - 1
+    for args, (step, _) in zip(seen, turns(sampler), strict=True):
         c, u = args["cond_denoised"], args["uncond_denoised"]
         guided = u + W * (c - u) if not how else c
         eta = schedule.values[step] if 1 <= step <= 3 else 1.0

@@ -8,7 +8,7 @@ from azimuth import guidance
 from azimuth.nodes.engine import stages
 from azimuth.nodes.rules import smc as smc_node
 from methods import BY_NAME, METHODS, stack
-from tiny import basic, distance, model, sample, sigmas_of, watch
+from tiny import basic, distance, model, sample, turns, watch
 
 # The host's SDE noise asks for a time that is out of its range by a rounding; its deis gives a tensor to numpy.
 pytestmark = [
@@ -32,7 +32,7 @@ def momentum(args, m, kind, alpha, beta, t_min, t_max):
     d, sigma = plain(args), args["sigma"][0].item()
     v = (args["input"] - d) / sigma
     m = v if m is None else m
-    inside = t_min <= level(kind, sigma) <= t_max
+    inside = t_min <= level(kind, args.get("begun", sigma)) <= t_max
     return d - inside * alpha * sigma * (v - m), (1 - beta) * v + beta * m
 
 
@@ -44,7 +44,7 @@ def dct(n):
 
 
 def higs(args, g, kind, weight, average, eta, t_min, t_max, bias_correction):
-    d, t = plain(args), level(kind, args["sigma"][0].item())
+    d, t = plain(args), level(kind, args.get("begun", args["sigma"][0].item()))
     if g is None:
         return d, average * d
     r = d - g
@@ -72,14 +72,12 @@ def followed(name, kind, sampler, steps=6, **how):
     """The largest distance of what a call ended with from the literal rule, and the number of calls and of states."""
     seen, patched = [], BY_NAME[name].on(model(kind))
     sample(watch(patched, seen), sampler=sampler, steps=steps, **how)
-    sigmas = sigmas_of(model(kind), steps)[:-1]
     literal = functools.partial(LITERAL[name], kind=kind, **BY_NAME[name].acting)
-    apart, at, before, latest, states = 0.0, None, None, None, 0
-    for args in seen:
-        step = int((sigmas >= args["sigma"][0].cpu() * (1 - 1e-4)).sum())
-        if step != at:
-            at, before, states = step, latest, states + 1
-        expected, latest = literal(args, before)
+    apart, before, latest, states, begun = 0.0, None, None, 0, None
+    for args, (_, begins) in zip(seen, turns(sampler, steps), strict=True):
+        before, begun = (latest, args["sigma"][0].item()) if begins else (before, begun)
+        expected, kept = literal({**args, "begun": begun}, before)
+        latest, states = (kept, states + 1) if begins else (latest, states)
         apart = max(apart, distance(args["denoised"], expected))
     return apart, len(seen), states
 

@@ -1,6 +1,7 @@
 """Promise 4: state lives in the run. Whatever happened before, the next run is as the first."""
 
 import functools
+import itertools
 
 import comfy.samplers
 import pytest
@@ -8,12 +9,13 @@ import torch
 from azimuth import guidance
 from azimuth.nodes.engine import run, stages, steps
 from methods import BY_NAME, METHODS, stack
-from tiny import guider_of, model, noise, sample, scales, sigmas_of, text, watch
+from tiny import guider_of, model, noise, sample, scales, sigmas_of, text, turns, watch
 
 # The host's SDE noise asks for a time that is out of its range by a rounding; its adaptive sampler copies a tensor.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Should have t"),
     pytest.mark.filterwarnings("ignore:To copy construct from a tensor"),
+    pytest.mark.filterwarnings("ignore:__array_wrap__"),
 ]
 
 SAMPLERS = [
@@ -91,13 +93,13 @@ class Noted(guidance.Memory):
         super().__init__()
         self.noted = []
 
-    def begin(self, step):
-        super().begin(step)
+    def begin(self, step, trial=False):
+        super().begin(step, trial=trial)
         self.noted.append((step, self.value))
 
     def keep(self, value):
         super().keep(value)
-        self.noted.append((None, value))
+        self.noted.append((None, self._next))
 
 
 def noted_memories(name, sampler, monkeypatch):
@@ -174,17 +176,14 @@ def test_what_a_stage_remembers_advances_once_a_step(sampler):
     seen, momentum = [], -0.75
     patched = BY_NAME["apg_custom"].on(model(), strength=1.0)
     sample(watch(patched, seen), sampler=sampler)
-    sigmas = sigmas_of(model(), 6)[:-1]
-    at = before = latest = None
-    assert len(seen) >= 6
-    for args in seen:
-        step = int((sigmas >= args["sigma"][0].cpu() * (1 - 1e-4)).sum())
-        if step != at:
-            at, before = step, latest
+    before = latest = None
+    for args, (_, begins) in zip(seen, turns(sampler), strict=True):
+        before = latest if begins else before
         c, u = args["cond_denoised"], args["uncond_denoised"]
-        latest = c - u if before is None else c - u + momentum * before
-        along = (latest * c).sum() / (c * c).sum()
-        literal = c + (args["cond_scale"] - 1) * (latest - 0.8 * along * c)
+        update = c - u if before is None else c - u + momentum * before
+        latest = update if begins else latest
+        along = (update * c).sum() / (c * c).sum()
+        literal = c + (args["cond_scale"] - 1) * (update - 0.8 * along * c)
         assert ((args["denoised"] - literal).abs().max() / literal.std()).item() < 1e-4
 
 
@@ -234,37 +233,76 @@ def test_a_run_from_a_later_step_counts_its_own_steps():
 
 
 PER_STEP = guidance.Steps((9.0, 8.0, 7.0, 6.0, 5.0, 4.0))
+ONCE = [9, 8, 7, 6, 5, 4]
+TWICE = [9, 9, 8, 8, 7, 7, 6, 6, 5, 5, 4]  # the last step, which ends at 0, is called once
 
 
 @pytest.mark.parametrize(
     ("sampler", "expected"),
     [
-        ("euler", [9, 8, 7, 6, 5, 4]),
-        ("euler_cfg_pp", [9, 8, 7, 6, 5, 4]),
-        ("dpmpp_2m", [9, 8, 7, 6, 5, 4]),
-        ("euler_ancestral", [9, 8, 7, 6, 5, 4]),
-        # A corrector is called at the sigma of the next step, and counts as that step.
-        ("heun", [9, 8, 8, 7, 7, 6, 6, 5, 5, 4, 4]),
-        # A midpoint lies within its step.
-        ("dpm_2", [9, 9, 8, 8, 7, 7, 6, 6, 5, 5, 4]),
+        *((name, ONCE) for name in ("euler", "euler_cfg_pp", "dpmpp_2m", "euler_ancestral", "res_multistep")),
+        *((name, TWICE) for name in ("heun", "dpm_2", "dpm_2_ancestral", "dpmpp_2s_ancestral", "dpmpp_sde")),
+        *((name, TWICE) for name in ("seeds_2", "exp_heun_2_x0", "exp_heun_2_x0_sde", "dpmpp_2s_ancestral_cfg_pp")),
+        ("seeds_3", [9, 9, 9, 8, 8, 8, 7, 7, 7, 6, 6, 6, 5, 5, 5, 4]),
+        ("heunpp2", [9, 9, 9, 8, 8, 8, 7, 7, 7, 6, 6, 6, 5, 5, 4]),
         # The host takes the last sigma for 0.001, and corrects in the call of the next step.
-        ("uni_pc", [9, 8, 7, 6, 5, 4]),
+        ("uni_pc", ONCE),
     ],
 )
-def test_every_call_has_the_weight_of_its_step(sampler, expected):
-    patched = BY_NAME["scheduled_cfg"].on(model(), scale=PER_STEP)
+@pytest.mark.parametrize("kind", ["eps", "flow"])
+def test_every_call_has_the_weight_of_its_step(kind, sampler, expected, said):
+    patched = BY_NAME["scheduled_cfg"].on(model(kind), scale=PER_STEP)
     assert scales(patched, sampler=sampler)[: len(expected)] == expected
+    assert not any("is not known" in sentence for sentence in said())
 
 
-@pytest.mark.parametrize("sampler", ["dpmpp_2s_ancestral", "dpmpp_sde", "heun", "seeds_2", "dpm_adaptive"])
-def test_a_call_between_steps_has_the_weight_of_the_step_that_holds_its_sigma(sampler):
+def test_with_every_known_sampler_of_the_host_each_step_has_one_weight(monkeypatch):
+    """Only a call that begins a step at its own level, or is followed by a report, may bring another weight."""
+    for name in set(comfy.samplers.KSAMPLER_NAMES) - {"dpm_fast", "dpm_adaptive", "ar_video"}:
+        found = scales(BY_NAME["scheduled_cfg"].on(model(), scale=PER_STEP), sampler=name)
+        assert [weight for weight, _ in itertools.groupby(found)] == ONCE, name
+
+
+@pytest.mark.parametrize("sampler", ["heun", "euler", "dpm_2"])
+def test_noise_that_a_sampler_adds_before_a_step_leaves_its_calls_to_it(sampler):
+    churned = comfy.samplers.ksampler(sampler, {"s_churn": 1.0})
+    found = scales(BY_NAME["scheduled_cfg"].on(model(), scale=PER_STEP), sampler=churned)
+    assert found == (ONCE if sampler == "euler" else TWICE)
+
+
+def test_a_window_in_sigma_decides_once_a_step():
+    """In the interval (0.28, 5.42] both calls of a Heun step are guided, or none."""
+    inside = guidance.SigmaInterval(7.0, sigma_low=0.28, sigma_high=5.42)
+    sigmas = sigmas_of(model(), 8, "karras")
+    found = scales(BY_NAME["scheduled_cfg"].on(model(), scale=inside), sampler="heun", sigmas=sigmas)
+    expected = [7.0 if 0.28 < sigma <= 5.42 else 1.0 for sigma in sigmas[:-1].tolist()]
+    assert found == [weight for weight in expected for _ in range(2)][:-1]
+    assert 1.0 in found and 7.0 in found
+
+
+@pytest.mark.parametrize("sampler", ["dpm_adaptive", "dpm_fast"])
+def test_with_other_samplers_a_call_has_the_weight_of_the_step_that_holds_its_sigma(sampler, said):
     seen = []
     sample(watch(BY_NAME["scheduled_cfg"].on(model(), scale=PER_STEP), seen), sampler=sampler)
     sigmas = sigmas_of(model(), 6)[:-1]
-    assert len(seen) > 6
+    assert len(seen) >= 6
     for args in seen:
         reached = int((sigmas >= args["sigma"][0].cpu() * (1 - 1e-4)).sum())
         assert args["cond_scale"] == PER_STEP.values[max(reached - 1, 0)]
+    assert len([s for s in said() if f"which calls of the sampler {sampler} belong to one step is not known" in s]) == 1
+
+
+def test_a_sampler_of_another_pack_is_said_to_be_unknown_where_steps_count(said):
+    def sample_of_another_pack(model, x, sigmas, extra_args=None, **_):
+        for sigma in sigmas[:-1]:
+            x = model(x, sigma * x.new_ones([len(x)]), **extra_args)
+        return x
+
+    sampler = comfy.samplers.KSAMPLER(sample_of_another_pack)
+    sample(BY_NAME["adg"].on(model()), sampler=sampler)
+    assert not said()
+    assert scales(BY_NAME["scheduled_cfg"].on(model(), scale=PER_STEP), sampler=sampler) == ONCE
+    assert len([s for s in said() if "the sampler of_another_pack belong" in s]) == 1
 
 
 def test_a_run_without_steps_is_left_to_the_host():

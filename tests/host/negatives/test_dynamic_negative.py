@@ -6,7 +6,7 @@ import torch
 from azimuth import guidance
 from azimuth.nodes.negatives import dynamic_negative
 from methods import BY_NAME
-from tiny import alone, distance, model, noise, passes, predict, sample, sigmas_of, text, watch
+from tiny import alone, distance, model, noise, passes, predict, sample, text, turns, watch
 
 W, S = 5.0, 2.0
 KNOBS = {"prior": 0.2, "tau": 0.003, "delta": 2e-4}
@@ -48,20 +48,17 @@ def test_a_run_is_the_literal_simulation(kind, sampler, base):
     patched = BY_NAME["dng"].on(model(kind), weight=S, base=base, **KNOBS)
     x = noise(2)
     sample(watch(patched, seen), sampler=sampler, steps=steps, x=x)
-    sigmas = sigmas_of(model(kind), steps)[:-1]
-    at, entry, latest, strengths = None, None, None, []
-    for args in seen:
+    entry, latest, strengths = None, None, []
+    for args, (_, begins) in zip(seen, turns(sampler, steps), strict=True):
         sigma, x = args["sigma"][0].double().item(), args["input"]
         c, u = args["cond_denoised"], args["uncond_denoised"]
         n = alone(text(3), patched=model(kind), x=x, sigma=args["sigma"][0].item())
-        step = int((sigmas >= sigma * (1 - 1e-4)).sum())
-        if step != at:
-            at, entry = step, latest
+        entry = latest if begins else entry
         b = c if base == "positive" else u
         p = torch.full((2, 1, 1, 1), KNOBS["prior"], dtype=torch.float64)
         if entry is not None:
             p = updated(entry[0], entry[1], x.double(), sigma, kind)
-        latest = p, (x.double(), sigma, n.double(), b.double())
+        latest = (p, (x.double(), sigma, n.double(), b.double())) if begins else latest
         strengths.append(S * p / (1 - p))
         literal = u + W * (c - u) - strengths[-1].float() * (n - b)
         assert distance(args["denoised"], literal) < 1e-3

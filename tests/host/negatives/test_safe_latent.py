@@ -4,7 +4,7 @@ import pytest
 import torch
 from azimuth import guidance
 from methods import BY_NAME
-from tiny import alone, distance, model, noise, passes, predict, sample, sigmas_of, text, watch
+from tiny import alone, distance, model, noise, passes, predict, sample, text, turns, watch
 
 from specimens.negatives.safe_latent import CUSTOM as SLD
 
@@ -42,17 +42,15 @@ def literal(c, u, n, x, sigma, kind, knobs, progress, nu):
 def test_a_run_is_the_literal_rule(preset, kind, sampler):
     seen, steps, moved = [], 6, False
     sample(watch(on(model(kind), preset), seen), sampler=sampler, steps=steps, x=noise(2))
-    sigmas = sigmas_of(model(kind), steps)[:-1]
-    at, entry, latest = None, 0.0, 0.0
-    for args in seen:
+    entry, latest = 0.0, 0.0
+    for args, (step, begins) in zip(seen, turns(sampler, steps), strict=True):
         sigma = args["sigma"][0].double().item()
-        step = int((sigmas >= sigma * (1 - 1e-4)).sum())
-        if step != at:
-            at, entry = step, latest
+        entry = latest if begins else entry
         c, u, x = (args[key].double() for key in ("cond_denoised", "uncond_denoised", "input"))
         n = alone(text(3), patched=model(kind), x=args["input"], sigma=args["sigma"][0].item()).double()
-        progress = (step - 1) / (steps - 1)
-        expected, latest = literal(c, u, n, x, sigma, kind, PRESETS[preset], progress, entry)
+        progress = step / (steps - 1)
+        expected, kept = literal(c, u, n, x, sigma, kind, PRESETS[preset], progress, entry)
+        latest = kept if begins else latest
         assert distance(args["denoised"].double(), expected) < 1e-3
         plain = u + W * (c - u)
         if progress < PRESETS[preset][0]:

@@ -87,8 +87,8 @@ def test_part_of_the_rule_holds_the_latent_in_part():
     ("sampler", "expected"),
     [
         ("dpmpp_2m", [True, False, False, False]),
-        ("heun", [True, False, False, False, False, False, False]),  # a corrector counts as the next step
-        ("dpm_2", [True, True, False, False, False, False, False]),  # a midpoint lies within its step
+        ("heun", [True, True, False, False, False, False, False]),  # a corrector and a midpoint belong to their step
+        ("dpm_2", [True, True, False, False, False, False, False]),
     ],
 )
 def test_every_call_of_a_held_step_is_held(sampler, expected):

@@ -1,5 +1,7 @@
 """Uncond Reuse: the passes it leaves out are really not made, and what stands for them is what it says."""
 
+import itertools
+
 import comfy.model_sampling
 import comfy.samplers
 import node_helpers
@@ -34,6 +36,7 @@ from tiny import (
     sigmas_of,
     tensor,
     text,
+    turns,
     watch,
 )
 
@@ -68,22 +71,22 @@ def by_hand(monkeypatch):
     make all passes."""
     original = comfy.samplers.calc_cond_batch
 
-    def install(full, sigmas, frozen="x0", kind="eps", positive=0):
-        levels = sigmas.tolist()[:-1]
-        held, found, at = {}, {}, [None]
+    def install(full, sigmas, frozen="x0", kind="eps", positive=0, sampler="euler"):
+        calls = itertools.cycle(turns(sampler, len(sigmas) - 1))
+        held, found = {}, {}
 
         def calculate(net, conds, x, timestep, options):
             out = original(net, conds, x, timestep, options)
             if conds[positive] is None or len(conds) == 1:
                 return out
             sigma = timestep[0].item()
-            step = max(sum(level >= sigma * (1 - 1e-4) for level in levels) - 1, 0)
-            if step != at[0]:
-                at[0] = step
+            step, begins = next(calls)
+            if begins:
                 held.update(found)
             others = [i for i, cond in enumerate(conds) if cond is not None and i != positive]
             if step in full:
-                found.update({i: (sigma, out[positive] - out[i]) for i in others})
+                if begins:
+                    found.update({i: (sigma, out[positive] - out[i]) for i in others})
                 return out
             for i in others:
                 last, difference = held[i]
@@ -138,14 +141,13 @@ def test_a_second_call_of_a_step_does_as_the_first(sampler, by_hand):
     patched = reusing(model(), 2, "eps", start=0.2)
     ours, counted = sample(patched, sampler=sampler), passes(patched, sampler=sampler)
     every_call = passes(model(), sampler=sampler)
-    by_hand({0, 1, 3, 5}, sigmas_of(model()), "eps")
+    by_hand({0, 1, 3, 5}, sigmas_of(model()), "eps", sampler=sampler)
     assert distance(ours, sample(model(), sampler=sampler)) < EXACT
     assert len(counted) == len(every_call) and set(counted) == {1, 2}
 
 
 def test_heun_makes_all_passes_at_both_calls_of_a_full_step_and_one_at_both_of_another():
-    # A corrector is called at the sigma of the next step, and counts as that step.
-    assert passes(reusing(model()), sampler="heun") == [2, 1, 1, 2, 2, 1, 1, 2, 2, 1, 1]
+    assert passes(reusing(model()), sampler="heun") == [2, 2, 1, 1, 2, 2, 1, 1, 2, 2, 1]
 
 
 @pytest.mark.parametrize(
