@@ -7,8 +7,9 @@ import pytest
 import torch
 from outcomes import COMMAND
 
-# What the host's own samplers and schedulers warn of.
+# What the host's own samplers and schedulers warn of, and PyTorch's compiler.
 pytestmark = [
+    pytest.mark.filterwarnings("ignore:.torch.jit.:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:Should have t"),
     pytest.mark.filterwarnings("ignore:To copy construct from a tensor"),
     pytest.mark.filterwarnings("ignore:__array_wrap__"),
