@@ -1,10 +1,11 @@
 """Energy-preserving guidance (EP-CFG): a guided prediction as strong as the conditional one.
 
 Paper: Zhang, Luan, Bi, Zhang 2024, "EP-CFG: Energy-Preserving Classifier-Free Guidance", arXiv 2412.09966.
-Formula: with the vectors V_c = x - D_c and V = x - G of the network's own space,  D = x - sqrt(E(V_c)/E(V)) V
+Formula: with the vectors V_c = x - D_c and V = x - G,  D = x - sqrt(E(V_c)/E(V)) V
     plain     E(V) = ||V||^2
     robust    E(V) = the sum of the squares of V from their 45th to their 55th percentile
-Space: x - D, which is sigma eps for VE models and t times the velocity for a flow. Shapes: all (B, C, *spatial).
+Space: x - D, which is sigma eps for eps, v and EDM models, and t times the velocity for a flow.
+Shapes: all (B, C, *spatial).
 scope "sample": one energy per sample. scope "frame": of a video (B, C, T, H, W) one per frame and channel; of
 other latents, which have no frames, one per sample.
 Units: those of the predictions.

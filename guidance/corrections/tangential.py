@@ -5,7 +5,7 @@ arXiv 2510.04533. The paper splits the step of the sampler; this is the predicti
 paper's.
 Formula: D' = D + (eta - 1) (D - (<D, x>/||x||^2) x)
 Space: x0; the same D' serves VE, VP and flow coordinates. Shapes: denoised, x (B, C, *spatial), products per sample.
-Units: eta is a ratio, a float or B values: 1.15 SD1.5 and SD2.1, 1.20 SDXL, 1.05 SD3 in the paper.
+Units: eta is a ratio, a float or B values: 1.15 SD1.5 and SD2.1, 1.20 SDXL, 1.05 SD3 in the paper's unconditional runs.
 Identity: eta = 1 returns D bit for bit.
 Departures: the paper splits a step, which is the same for Euler and DDIM only; with samplers that use several
 predictions for a step ours is another form. Where x is zero all of D is tangential. The paper's second form, inside

@@ -8,8 +8,10 @@ Formula: D = D_b - lam (D_n - D_b),  lam = lam0 p/(1 - p),  p the running poster
          s^2 = sigma'^2 (1 - r)
 Space: D is free. The posterior is in VE coordinates, which for flow are x/(1 - t) and t/(1 - t). The paper's are VP:
 tau acts alike in both, and the factor 1 + sigma'^2 makes delta do so.
-Shapes: base, negative, x (B, C, *spatial); one posterior per sample. Units: scale lam0 (5 in the code); base D_b is
+Shapes: base, negative, x (B, C, *spatial); one posterior per sample. Units: scale lam0; base D_b is
 the prediction to go from, the positive's for text to image, the unconditional one in the paper's other experiments.
+Defaults: those of the example run in the code's README. The code's own are scale 1, prior 0.2, tau 1, delta 0 and
+p_max 0.99.
 Identity: scale = 0 is base, bit for bit; D_n = D_b with delta = 0 leaves p as it is.
 Departures: log p is kept, in float64 where the device has it. L/(2 s^2) is taken as ((1 - r) e - 2 <d, x' - x>)/(2
 sigma'^2) with d = D_n - D_b and e = ||D_n - x||^2 - ||D_b - x||^2, which neither cancels nor divides by 1 - r. A

@@ -5,9 +5,9 @@ arXiv 2603.03281.
 Formula: E = (D_c - D_u)/sigma   S = E + (lam - 1) P   P <- E - K sign(S)   D = D_u + w sigma P; first P = E
          relative     K = gain mean|E| per sample, else K = gain
          chatter_free P <- sign(E) max(|E| - K, 0), without a memory
-Space: the network's: E is a difference of velocities (flow) or of eps ("ve"). Shapes: cond, uncond (B, C, *spatial);
+Space: E is a difference of velocities (flow) or of eps ("ve"). Shapes: cond, uncond (B, C, *spatial);
 sigma a float or B values; sign and max elementwise. Units: scale is the host scale w; lam above 1 (5), gain 0.2
-relative, and absolute in the units of a flow's velocity.
+relative, and absolute in the units of a flow's velocity: 5 and 0.2 in the code's examples, 0.05 and 0.3 by default.
 Identity: gain = 0 is `cfg`, bit for bit; scale = 1 is cond and leaves the memory as it was.
 Departures: the paper's K is absolute, which fits flow models alone: eps differs between prompts by about 0.01. The
 relative K and `chatter_free` are ours. For a constant E and K the paper's rule has three ranges: |E| > K shrinks by K;

@@ -74,6 +74,7 @@ class ConditionAnnealing(io.ComfyNode):
                 "CADS",
                 "diversity",
                 "variety",
+                "more variety",
                 "condition annealing",
                 "noise prompt",
                 "conditioning noise",

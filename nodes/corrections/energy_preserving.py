@@ -26,9 +26,9 @@ class EnergyPreserving(io.ComfyNode):
             node_id="AzimuthEnergyPreserving",
             display_name=NAME,
             category=CATEGORY,
-            description="Gives what the guided network predicts the norm of the positive prediction, so that a high "
-            "weight does not raise the contrast.",
-            search_aliases=["EP-CFG", "energy preserving", "renorm", "over-contrast", "oversaturation"],
+            description="Gives the guided noise, or the velocity of a flow model, the norm of the positive's, so that "
+            "a high weight does not raise the contrast.",
+            search_aliases=["EP-CFG", "energy preserving", "renorm", "over-contrast", "flicker", "saturation"],
             inputs=[
                 inputs.model_input(),
                 io.Combo.Input(

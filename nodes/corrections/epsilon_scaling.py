@@ -7,7 +7,7 @@ from ..engine import inputs, pipeline
 from ..engine.stages import SCALE, Correct, at_one
 from . import CATEGORY
 
-NAME = "Epsilon Scaling"
+NAME = "Epsilon Scaling (Azimuth)"
 
 
 def scaled(m):
@@ -23,7 +23,7 @@ class EpsilonScaling(io.ComfyNode):
             category=CATEGORY,
             description="Divides the predicted noise by a number just above 1, against the drift of a run from what "
             "the model was trained on. Brings out fine detail and texture.",
-            search_aliases=["eps scaling", "exposure bias", "detail", "noise scaling"],
+            search_aliases=["eps scaling", "exposure bias", "fine detail", "noise scaling"],
             inputs=[
                 inputs.model_input(),
                 inputs.number(

@@ -51,7 +51,7 @@ class HistoryGuidance(io.ComfyNode):
             category=CATEGORY,
             description="Amplifies the fine detail in which a prediction differs from those of the steps before it. "
             "Costs no pass, and needs no negative.",
-            search_aliases=["HiGS", "history guided sampling", "momentum", "few steps", "detail", "no negative"],
+            search_aliases=["HiGS", "history guided sampling", "momentum", "few steps", "fine detail", "no negative"],
             inputs=[
                 inputs.model_input(),
                 inputs.number(

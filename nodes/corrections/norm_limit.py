@@ -35,7 +35,7 @@ class NormLimit(io.ComfyNode):
             category=CATEGORY,
             description="Scales the guided prediction down where it is longer than the positive one, so that a high "
             "weight changes the picture but not its contrast.",
-            search_aliases=["CFGNorm", "RenormCFG", "cfg renorm", "cfg norm", "oversaturation", "high cfg"],
+            search_aliases=["CFGNorm", "RenormCFG", "cfg renorm", "cfg norm", "saturation", "high cfg"],
             inputs=[
                 inputs.model_input(),
                 inputs.number(

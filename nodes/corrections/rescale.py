@@ -31,7 +31,19 @@ class Rescale(io.ComfyNode):
             category=CATEGORY,
             description="Gives the guided prediction the standard deviation of the positive one, so that a high weight "
             "does not burn. Correct for flow models and for video too, and it stacks with any combine rule.",
-            search_aliases=["rescale cfg", "guidance rescale", "phi", "zero terminal snr", "burnt", "overexposure"],
+            search_aliases=[
+                "rescale cfg",
+                "guidance rescale",
+                "phi",
+                "zero terminal snr",
+                "burnt",
+                "burned",
+                "fried",
+                "deep fried",
+                "too bright",
+                "overexposed",
+                "overexposure",
+            ],
             inputs=[
                 inputs.model_input(),
                 inputs.number(

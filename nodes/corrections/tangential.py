@@ -23,7 +23,18 @@ class TangentialAmplifying(io.ComfyNode):
             category=CATEGORY,
             description="Amplifies the part of every step that changes what the picture shows, and leaves the part "
             "that only removes noise. Needs no negative pass, so it works at cfg 1 and on distilled models.",
-            search_aliases=["TAG", "tangential", "hallucination", "detail", "cfg 1", "distilled", "flux", "turbo"],
+            search_aliases=[
+                "TAG",
+                "tangential",
+                "hallucination",
+                "malformed",
+                "washed out",
+                "pale",
+                "cfg 1",
+                "distilled",
+                "flux",
+                "turbo",
+            ],
             inputs=[
                 inputs.model_input(),
                 inputs.number(
@@ -32,8 +43,9 @@ class TangentialAmplifying(io.ComfyNode):
                     low=0.5,
                     high=2.0,
                     step=0.01,
-                    tooltip="eta, by which the tangential part is multiplied: 1.15 SD1.5 and SD2.1, 1.2 SDXL, 1.05 SD3 "
-                    "(arXiv 2510.04533). A number or a Guidance Schedule. 1 = off.",
+                    tooltip="eta, by which the tangential part is multiplied: 1.15 SD1.5, SD2.1, 1.2 SDXL, 1.05 SD3, "
+                    "the numbers of arXiv 2510.04533 for pictures without a prompt. A number or a Guidance Schedule. "
+                    "1 = off.",
                 ),
                 *inputs.window_inputs("TAG"),
             ],

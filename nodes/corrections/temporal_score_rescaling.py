@@ -25,7 +25,7 @@ class TemporalScoreRescaling(io.ComfyNode):
             category=CATEGORY,
             description="Samples from a broader distribution than the model's, which shows more detail, or from a "
             "sharper one, which is smoother.",
-            search_aliases=["TSR", "temperature", "detail", "diversity", "smooth", "score rescaling"],
+            search_aliases=["TSR", "temperature", "fine detail", "sample diversity", "smooth", "score rescaling"],
             inputs=[
                 inputs.model_input(),
                 inputs.number(

@@ -73,7 +73,14 @@ class NormalizedAttention(io.ComfyNode):
             description="A negative prompt for models that are sampled at cfg 1 (Flux, schnell, distilled Wan, LCM and "
             "Turbo): inside the model, what the picture reads in the prompt is pushed away from what it would read in "
             "the negative.",
-            search_aliases=["NAG", "negative prompt flux", "negative at cfg 1", "attention guidance", "turbo"],
+            search_aliases=[
+                "NAG",
+                "negative prompt flux",
+                "flux negative",
+                "negative at cfg 1",
+                "attention guidance",
+                "turbo",
+            ],
             inputs=[
                 inputs.model_input(),
                 io.Conditioning.Input(

@@ -45,6 +45,7 @@ class NegativeGuidance(io.ComfyNode):
             "Chain the node for more.",
             search_aliases=[
                 "negative prompt",
+                "milder negative",
                 "perp-neg",
                 "composable",
                 "NOT",

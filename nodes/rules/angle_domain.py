@@ -28,7 +28,14 @@ class AngleDomain(io.ComfyNode):
             category=CATEGORY,
             description="Guides by turning the conditional prediction away from the unconditional one by a bounded "
             "angle, so that a high weight does not burn the colours.",
-            search_aliases=["ADG", "angle domain guidance", "oversaturation", "high cfg"],
+            search_aliases=[
+                "ADG",
+                "angle domain guidance",
+                "follow the prompt",
+                "prompt adherence",
+                "saturation",
+                "high cfg",
+            ],
             inputs=[
                 inputs.model_input(),
                 inputs.number(

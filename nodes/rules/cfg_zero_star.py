@@ -54,7 +54,14 @@ class CFGZeroStar(io.ComfyNode):
             category=CATEGORY,
             description="Guides a flow model against as much of the negative as explains the positive, and leaves out "
             "the first steps of a run, at which its velocity is least sure.",
-            search_aliases=["cfg zero", "cfg-zero star", "zero init", "optimized scale", "flow matching"],
+            search_aliases=[
+                "cfg zero",
+                "cfg-zero star",
+                "zero init",
+                "optimized scale",
+                "flow matching",
+                "cleaner video",
+            ],
             inputs=[
                 inputs.model_input(),
                 io.Int.Input(

@@ -72,7 +72,7 @@ class DynamicThresholding(io.ComfyNode):
             category=CATEGORY,
             description="Keeps the contrast of a lower weight while guiding with a high one; or clips as Imagen "
             "does, for models that work on pixels.",
-            search_aliases=["dynthres", "mimic cfg", "cfg fix", "high cfg", "imagen thresholding"],
+            search_aliases=["dynthres", "mimic cfg", "automatic cfg", "cfg fix", "high cfg", "imagen thresholding"],
             inputs=[
                 inputs.model_input(),
                 io.Combo.Input(

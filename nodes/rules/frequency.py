@@ -119,7 +119,16 @@ class FrequencyDecoupled(io.ComfyNode):
             category=CATEGORY,
             description="Guides layout and colour with one weight and fine detail with another, so that detail can be "
             "strong while colours stay calm.",
-            search_aliases=["FDG", "FreSca", "frequency guidance", "Laplacian pyramid", "FFT", "oversaturation"],
+            search_aliases=[
+                "FDG",
+                "FreSca",
+                "frequency guidance",
+                "Laplacian pyramid",
+                "FFT",
+                "sharper detail",
+                "detail",
+                "saturation",
+            ],
             inputs=[
                 inputs.model_input(),
                 io.DynamicCombo.Input(

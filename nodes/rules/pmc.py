@@ -25,7 +25,7 @@ class NormCapped(io.ComfyNode):
             category=CATEGORY,
             description="Uses as much of the weight as keeps the norm of the prediction near that of the positive: "
             "little at first, all of it later on.",
-            search_aliases=["PMC", "PMC-CFG", "norm cap", "adaptive cfg", "high cfg", "oversaturation"],
+            search_aliases=["PMC", "PMC-CFG", "norm cap", "adaptive cfg", "high cfg", "saturation"],
             inputs=[
                 inputs.model_input(),
                 inputs.number(

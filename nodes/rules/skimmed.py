@@ -47,7 +47,7 @@ class SkimmedCFG(io.ComfyNode):
             category=CATEGORY,
             description="Gives the values that a high weight drives furthest out a lower weight, so that the rest of "
             "the picture can be guided strongly without burning.",
-            search_aliases=["skimmed cfg", "skimming", "anti burn", "high cfg", "oversaturation"],
+            search_aliases=["skimmed cfg", "skimming", "anti burn", "high cfg", "saturation"],
             inputs=[
                 inputs.model_input(),
                 inputs.number(

@@ -59,7 +59,8 @@ class SlidingMode(io.ComfyNode):
                     high=HIGHEST,
                     step=0.01,
                     tooltip="K (arXiv 2603.03281), how far every value of the error is pushed: 0.1 to 0.3 of its mean "
-                    "(relative), 0.2 in the paper (absolute). A number or a Guidance Schedule. 0 = off: plain CFG.",
+                    "(relative), 0.2 in the authors' examples (absolute). A number or a Guidance Schedule. 0 = off: "
+                    "plain CFG.",
                 ),
                 LAMBDA,
                 io.Combo.Input(

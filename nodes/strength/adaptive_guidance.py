@@ -32,7 +32,15 @@ class AdaptiveGuidance(io.ComfyNode):
             display_name=NAME,
             category=CATEGORY,
             description="Leaves the negative pass out, and saves its time, once it says the same as the positive one.",
-            search_aliases=["adaptive guidance", "skip negative", "faster", "speed", "cosine similarity", "AG"],
+            search_aliases=[
+                "adaptive guidance",
+                "skip negative",
+                "faster",
+                "speed",
+                "more speed",
+                "cosine similarity",
+                "AG",
+            ],
             inputs=[
                 inputs.model_input(),
                 inputs.plain_float(

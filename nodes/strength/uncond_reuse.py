@@ -34,7 +34,7 @@ class UncondReuse(io.ComfyNode):
             category=CATEGORY,
             description="Makes the negative pass at every n-th step only, and uses the last difference between the two "
             "prompts again at the steps between: faster, at the full weight.",
-            search_aliases=["FasterCache", "CFG cache", "uncond cache", "skip negative", "faster", "speed"],
+            search_aliases=["CFG-Cache (FasterCache)", "uncond cache", "skip negative", "speed up"],
             inputs=[
                 inputs.model_input(),
                 io.Int.Input(

@@ -31,7 +31,16 @@ class PerturbedAttention(io.ComfyNode):
             category=CATEGORY,
             description="Pushes the picture away from what the model makes of the same prompt when the parts of the "
             "picture cannot look at one another: clearer shapes, with or without a negative.",
-            search_aliases=["PAG", "SoftPAG", "perturbed attention", "structure", "weak model"],
+            search_aliases=[
+                "PAG",
+                "SoftPAG",
+                "perturbed attention",
+                "structure",
+                "weak model",
+                "quality",
+                "clearer shapes",
+                "better sound",
+            ],
             inputs=[
                 inputs.model_input(),
                 inputs.term_scale(3.0, "3 for SD1.5 and SDXL beside a cfg of 4 to 5, or with cfg 1"),

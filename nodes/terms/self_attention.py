@@ -97,7 +97,7 @@ class SelfAttention(io.ComfyNode):
             category=CATEGORY,
             description="Pushes the picture away from what the model makes of it when the places that it attends to "
             "are blurred: finer detail there.",
-            search_aliases=["SAG", "self attention", "blur", "detail"],
+            search_aliases=["SAG", "self attention", "blur", "fine detail"],
             inputs=[
                 inputs.model_input(),
                 inputs.term_scale(0.5, "0.5 to 0.75 for SD1.5 and SDXL"),

@@ -135,7 +135,21 @@ class SkipLayer(io.ComfyNode):
             category=CATEGORY,
             description="Pushes the picture away from what the model makes of the same prompt without some of its "
             "blocks: better anatomy, motion and detail.",
-            search_aliases=["SLG", "STG", "S2", "skip layer", "spatiotemporal skip", "S2-Guidance", "weak model"],
+            search_aliases=[
+                "SLG",
+                "STG",
+                "S2",
+                "skip layer",
+                "spatiotemporal skip",
+                "S2-Guidance",
+                "weak model",
+                "hands",
+                "better hands",
+                "fingers",
+                "anatomy",
+                "firmer shapes",
+                "steadier video",
+            ],
             inputs=[
                 inputs.model_input(),
                 io.DynamicCombo.Input(

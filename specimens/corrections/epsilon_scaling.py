@@ -44,7 +44,7 @@ SETTINGS = [
 WORKFLOWS = [
     picture(
         "epsilon_scaling",
-        "Epsilon Scaling",
+        "Epsilon Scaling (Azimuth)",
         "A little less noise is taken away at every step, which brings out texture. Stay between 1.004 and 1.02: more "
         "shows as grain, and more steps want less of it.",
         lambda load: azimuth("EpsilonScaling", load, scale=1.01),

@@ -72,7 +72,7 @@ WORKFLOWS = [
         "tangential_amplifying_guidance",
         "Tangential Amplifying Guidance (TAG)",
         "Every step keeps the part that removes noise and takes the rest 1.2 times as far, the paper's number for "
-        "SDXL. It also works at cfg 1 and on distilled models; use 1.15 for SD1.5 and 1.05 for SD3.",
+        "SDXL without a prompt. It also works at cfg 1 and on distilled models; start at 1.15 for SD1.5, 1.05 for SD3.",
         lambda load: azimuth("TAG", load, eta=1.2),
         "a violin maker at her workbench, hands and tools in focus, warm lamp, photograph",
         cfg=6.0,

@@ -10,9 +10,23 @@ import comfy.samplers
 import comfyui_version
 import tiny
 import torch
-from columns import ACROSS, FAMILIES, FAMILY, GUIDERS, LAMBDA, NEIGHBOURS, SAMPLERS, STEPS, Family, Neighbour
+from columns import (
+    ACROSS,
+    CFG,
+    FAMILIES,
+    FAMILY,
+    GUIDERS,
+    LAMBDA,
+    LIKE,
+    NEIGHBOURS,
+    SAMPLERS,
+    STEPS,
+    Family,
+    Neighbour,
+)
+from foreign import repeating
 from methods import BY_NAME, ELSEWHERE, METHODS
-from outcomes import ABSENT, ALONE, CRASH, LOST, NOTHING, REFUSED, SILENT, UNEQUAL, UNTRUE, WORKS, Cell, Outcome
+from outcomes import ABSENT, ALONE, CRASH, LOST, MOVED, NOTHING, REFUSED, SILENT, UNEQUAL, UNTRUE, WORKS, Cell, Outcome
 from rows import Method
 from tiny import sigmas_of
 
@@ -91,11 +105,18 @@ def heard(run: Callable) -> tuple[torch.Tensor, list[str]]:
         logger.propagate = before[1]
 
 
-def sampled(patched, family: Family, guider="KSampler", sampler="euler", positive=None, negative=None, **how):
+def sampled(
+    patched, family: Family, guider="KSampler", sampler="euler", steps=STEPS, positive=None, negative=None, **how
+):
     """The result of a short run as one vector."""
     conds = positive or family.text(1), negative or family.text(2)
     make = functools.partial(GUIDERS[guider], family=family, positive=conds[0], negative=conds[1])
-    how = {"sampler": SAMPLERS[sampler], "sigmas": sigmas_of(patched, STEPS), "latent": family.nothing(), **how}
+    how = {
+        "sampler": SAMPLERS.get(sampler, sampler),
+        "sigmas": sigmas_of(patched, steps),
+        "latent": family.nothing(),
+        **how,
+    }
     out = tiny.sample(patched, x=family.noise(), guider=make(patched), **how)
     return torch.cat([part.flatten() for part in (out.unbind() if len(family.shapes) > 1 else [out])])
 
@@ -125,13 +146,27 @@ def told(method: Method, sentence: str, sampler: str) -> str:
 
 def sampler_function(sampler: str) -> str:
     """The name by which a sampler is known inside: that of uni_pc is unipc."""
-    made = SAMPLERS[sampler]
+    made = SAMPLERS.get(sampler, sampler)
     made = comfy.samplers.sampler_object(made) if isinstance(made, str) else made
     return made.sampler_function.__name__.removeprefix("sample_")
 
 
 def differ(a: torch.Tensor, b: torch.Tensor) -> bool:
     return bool((a - b).abs().max() > ROUNDING * b.std())
+
+
+def apart(a: torch.Tensor, b: torch.Tensor) -> float:
+    """How far a is from b, as a share of how far b's values spread."""
+    return float((a - b).norm() / (b - b.mean()).norm())
+
+
+def held_to(wanted: torch.Tensor, result: torch.Tensor, outcome: Outcome, usual: tuple = (), allowed=0.0) -> Outcome:
+    """The outcome of a run whose result should be `wanted`: a fault if it is further off than `allowed`, and the log
+    says nothing beyond the usual."""
+    silent = set(outcome.sentences) <= set(usual)
+    if outcome.verdict == WORKS and silent and apart(result, wanted) > allowed + ROUNDING:
+        return Outcome(MOVED, outcome.sentences)
+    return outcome
 
 
 def with_effect(outcome: Outcome) -> Outcome:
@@ -152,12 +187,23 @@ def without_effect(outcome: Outcome) -> Outcome:
 
 
 @functools.cache
-def plain(family: Family, guider="KSampler", sampler="euler"):
+def plain(family: Family, guider="KSampler", sampler="euler", steps=STEPS):
     """The run without a method; None where this host has no such thing or cannot run it."""
     try:
-        return sampled(family.build(), family, guider, sampler)
+        return sampled(family.build(), family, guider, sampler, steps=steps)
     except Exception:
         return None
+
+
+@functools.cache
+def with_method_alone(name: str, family: Family, guider="CFG Guider", sampler="euler", steps=STEPS, repeats=()):
+    """The run with a method and nothing else, and its outcome."""
+    method, made = BY_NAME[name], repeating(repeats) if repeats else sampler
+
+    def run():
+        return sampled(family.on(method, family.build()), family, guider, made, steps=steps)
+
+    return attempted(method, run, sampler)
 
 
 def alone(method: Method, family: Family, guider="KSampler", sampler="euler", twice=False) -> Outcome:
@@ -174,7 +220,19 @@ def alone(method: Method, family: Family, guider="KSampler", sampler="euler", tw
         return outcome
     if twice and not torch.equal(result, heard(run)[0]):
         return Outcome(UNEQUAL)
-    return with_effect(outcome) if differ(result, without) else without_effect(outcome)
+    outcome = with_effect(outcome) if differ(result, without) else without_effect(outcome)
+    like = usual_place(family, guider, sampler)
+    if not like:
+        return outcome
+    wanted, usual = with_method_alone(method.name, *like)
+    return held_to(wanted, result, outcome, usual.sentences)
+
+
+def usual_place(family: Family, guider: str, sampler: str) -> tuple | None:
+    """The place that one which is to change nothing is held to."""
+    if guider in LIKE:  # with the weight of a latent that has one part
+        return (dataclasses.replace(family, cfg=CFG), *LIKE[guider]) if len(family.shapes) == 1 else None
+    return (family, *LIKE[sampler]) if sampler in LIKE else None
 
 
 def alike(one: Family, other: Family) -> bool:
@@ -192,15 +250,30 @@ def with_sampler(method: Method, family: Family, sampler: str) -> Outcome:
 @functools.cache
 def with_neighbour_alone(neighbour: Neighbour, family: Family):
     try:
-        return sampled(neighbour.on(family.build()), family, "CFG Guider", **neighbour.how(family))
+        return beside(neighbour, neighbour.on(family.build()), family)
     except Exception:
         return None
 
 
-@functools.cache
-def with_method_alone(name: str, family: Family):
-    method = BY_NAME[name]
-    return attempted(method, lambda: sampled(family.on(method, family.build()), family, "CFG Guider"))[0]
+def repeated_steps(neighbour: Neighbour, family: Family, ours: Callable = lambda patched: patched) -> tuple[int, ...]:
+    """The steps of a run at which the network is not asked."""
+    patched, asked = family.build().clone(), set()
+
+    def note(apply_model, args):
+        asked.update(args["timestep"].tolist())
+        return apply_model(args["input"], args["timestep"], **args["c"])
+
+    patched.set_model_unet_function_wrapper(note)
+    heard(lambda: beside(neighbour, neighbour.beside(ours, patched), family))
+    levels = torch.tensor(sorted(asked))
+    return tuple(
+        i for i, s in enumerate(sigmas_of(patched, neighbour.steps)[:-1]) if (levels - s).abs().min() > 1e-4 * s
+    )
+
+
+def beside(neighbour: Neighbour, patched, family: Family):
+    with neighbour.during():
+        return sampled(patched, family, "CFG Guider", steps=neighbour.steps, **neighbour.how(family))
 
 
 def with_neighbour(method: Method, neighbour: Neighbour) -> Outcome:
@@ -210,22 +283,27 @@ def with_neighbour(method: Method, neighbour: Neighbour) -> Outcome:
     theirs = with_neighbour_alone(neighbour, family)
     if theirs is None:
         return Outcome(ABSENT)
-    ours = with_method_alone(method.name, family)
+    ours, usual = with_method_alone(method.name, family, steps=neighbour.steps)
+    without = plain(family, "CFG Guider", steps=neighbour.steps)
 
     def run():
-        patched = neighbour.beside(functools.partial(family.on, method), family.build())
-        return sampled(patched, family, "CFG Guider", **neighbour.how(family))
+        return beside(neighbour, neighbour.beside(functools.partial(family.on, method), family.build()), family)
 
     both, outcome = attempted(method, run)
     if both is None:
         return outcome
     if not differ(both, theirs):
         return without_effect(outcome)
-    acts = differ(theirs, plain(family, "CFG Guider")) and with_effect(outcome).verdict == WORKS
+    acts = differ(theirs, without) and with_effect(outcome).verdict == WORKS
     if acts and ours is not None and not differ(both, ours):
         explained = any(map(THEIR_FATE.search, outcome.sentences))
         return Outcome(ALONE if explained else LOST, outcome.sentences)
-    return with_effect(outcome)
+    if neighbour.moves is None or ours is None:
+        return with_effect(outcome)
+    if neighbour.whole:
+        steps = repeated_steps(neighbour, family, functools.partial(family.on, method))
+        ours = with_method_alone(method.name, family, steps=neighbour.steps, repeats=steps)[0]
+    return held_to(ours, both, with_effect(outcome), usual.sentences, neighbour.moves * apart(theirs, without))
 
 
 # ---- all of them

@@ -2,6 +2,7 @@
 here.
 """
 
+import contextlib
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +23,16 @@ from comfy_extras.nodes_model_advanced import RescaleCFG
 from comfy_extras.nodes_pag import PerturbedAttentionGuidance
 from comfy_extras.nodes_tcfg import TCFG
 from context_windows import windowed
+from foreign import (
+    LCM_UPSCALE,
+    LOOKS_AT_HALF_SIZE,
+    LOOKS_TWICE,
+    OwnWeights,
+    eager,
+    easy_cache,
+    lazy_cache,
+    torch_compile,
+)
 from methods import BY_NAME
 from rows import NODES, weaker
 from tiny import (
@@ -38,6 +49,7 @@ from tiny import (
 from specimens import found
 
 CFG, STEPS = 5.0, 3
+REST = 9.0  # the unknown guider's weight for what is not the first part of a packed latent
 LAMBDA = 0.5  # the cfg under a CFG++ sampler; another than that of the CFG++ node's row
 
 # ---- families
@@ -164,6 +176,13 @@ def basic(patched, family, positive, negative):
     return run_node(custom.BasicGuider, patched, positive)
 
 
+def unknown(patched, family, positive, negative):
+    guider = OwnWeights(patched)
+    guider.set_conds(positive, negative)
+    guider.set_weights(family.shapes, CFG, REST)
+    return guider
+
+
 GUIDERS = {
     "KSampler": ksampler,
     "CFG Guider": cfg_guider,
@@ -172,9 +191,10 @@ GUIDERS = {
     "Perp-Neg Guider": perp_neg,
     "Dual Model CFG Guider": dual_model,
     "Basic Guider": basic,
+    "an unknown guider": unknown,
 }
 
-# ---- samplers: our own SAMPLERs, and the host's names
+# ---- samplers: our own SAMPLERs, the host's names, and two that look at other sizes than the latent's
 
 SAMPLERS = {ours.name: run_node(NODES[ours.node], **ours.inputs) for ours in found("SAMPLERS")} | {
     name: name
@@ -192,6 +212,10 @@ SAMPLERS = {ours.name: run_node(NODES[ours.node], **ours.inputs) for ours in fou
         "lcm",
     )
 }
+SAMPLERS |= {"LCM Upscale": LCM_UPSCALE, "a look at half size": LOOKS_AT_HALF_SIZE}
+
+# Places that are to change nothing about a run, each with the place that they are held to: guider and sampler.
+LIKE = {"an unknown guider": ("CFG Guider", "euler"), "a look at half size": ("CFG Guider", LOOKS_TWICE)}
 
 # ---- neighbours
 
@@ -203,6 +227,10 @@ class Neighbour:
     on      puts a node of the host on the MODEL
     how     what the run with a family is sampled with besides
     before  whether the node stands before ours in the wiring
+    steps   of the run
+    moves   how many times as far as it moves a run without a method it may move one with it; None: that is not asked
+    whole   whether it repeats whole steps: with a method it is then to repeat what the method made, and no more
+    during  what it is sampled in
     """
 
     name: str
@@ -210,6 +238,10 @@ class Neighbour:
     how: Callable[[Family], dict] = lambda family: {}
     family: str = "SD 1.5"
     before: bool = True
+    steps: int = STEPS
+    moves: float | None = None
+    whole: bool = False
+    during: Callable = contextlib.nullcontext
 
     def beside(self, ours: Callable, patched):
         return ours(self.on(patched)) if self.before else self.on(ours(patched))
@@ -266,10 +298,15 @@ def hooked(family):
     return {"positive": text(1, hooks=lora(0.05, *of_flux) if is_flux(family) else lora())}
 
 
-def in_either_order(name, on, family="SD 1.5"):
+def in_either_order(name, on, **facts):
     """A node of the host before ours and after ours."""
     places = {"before": True, "after": False}
-    return [Neighbour(f"{name}, {place} ours", on, family=family, before=first) for place, first in places.items()]
+    return [Neighbour(f"{name}, {place} ours", on, before=first, **facts) for place, first in places.items()]
+
+
+# A cache serves the middle ones of six steps, beside nearly all methods the same. EasyCache serves what the network
+# puts out, of which some methods make more: half as much again is theirs, thrice as much is not.
+LONGER, EASILY = 6, 1.75
 
 
 NEIGHBOURS = (
@@ -284,5 +321,8 @@ NEIGHBOURS = (
     *in_either_order("TCFG", lambda patched: run_node(TCFG, patched)),
     *in_either_order("PAG", lambda patched: run_node(PerturbedAttentionGuidance, patched, 2.0)),
     *in_either_order("CFG Override", lambda patched: run_node(custom.CFGOverride, patched, 3.0, 0.0, 0.6)),
-    *in_either_order("context windows", lambda patched: windowed(patched, length=2, overlap=1), "Wan"),
+    *in_either_order("context windows", lambda patched: windowed(patched, length=2, overlap=1), family="Wan"),
+    Neighbour("EasyCache", easy_cache, steps=LONGER, moves=EASILY),
+    Neighbour("LazyCache", lazy_cache, steps=LONGER, moves=0.0, whole=True),
+    *in_either_order("TorchCompileModel", torch_compile, moves=1.0, during=eager),
 )

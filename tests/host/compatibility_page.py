@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cells import rows
-from columns import ACROSS, FAMILIES, LAMBDA, STEPS
+from columns import ACROSS, EASILY, FAMILIES, LAMBDA, LONGER, STEPS
 from outcomes import ABSENT, ALONE, COMMAND, FAULTS, UNKNOWN, WORKS, Cell, Outcome, Record, sentences, version
 
 PATH = Path(__file__).resolve().parents[2] / "docs" / "compatibility.md"
@@ -40,16 +40,25 @@ GUIDERS = """\
 Each with {families}.
 A cell speaks of those models with which the node works under KSampler, and names them where they differ. A sentence
 that stands in the first table already is not repeated. The Dual CFG, Perp-Neg and Dual Model guiders run at cfg 5 with
-every model."""
+every model. So does the unknown guider, a class of these tests: it reports a cfg of 9, and makes the pair at 5 by a cfg
+function of its own, as the LTXV Dual CFG Guider of newer ComfyUIs does. There "yes" means the result of a CFG Guider at
+cfg 5; of a packed latent it makes the other parts at 9, and the rule for all cells holds."""
 
 SAMPLERS = """\
 With CFG Guider and two models, one that predicts eps (SD 1.5) and one of flow (SD3).{elsewhere}
-Each run was made twice, with the same result. Under a CFG++ sampler the cfg is lambda: {lam}, and on Flux dev 1."""
+Each run was made twice, with the same result. Under a CFG++ sampler the cfg is lambda: {lam}, and on Flux dev 1. LCM
+Upscale is ComfyUI's, to twice the size. "a look at half size" is euler that predicts every step at half the size first
+and makes nothing of it. There "yes" means the result of a look at the whole size."""
 
 NEIGHBOURS = """\
 Here "yes" means that the node and its neighbour both have their effect, and "alone (3)" that the node has its own and
 the neighbour none, for the reason in sentence 3. Context windows are tried on Wan, the others on SD 1.5.{elsewhere}
-A node of ComfyUI's stands before ours in the wiring, or after ours."""
+A node of ComfyUI's stands before ours in the wiring, or after ours.
+
+The caches are tried with {longer} steps, and serve those in the middle. Beside EasyCache "yes" means that the cache
+moves the result of the node no further than one without it, {easy:g} times as far at most. Beside LazyCache, which
+repeats whole steps, it means the result of a sampler that repeats the same ones. TorchCompileModel is tried with
+compilation put off, so that the wiring alone counts, and "yes" means the result without it."""
 
 
 def page(record: Record) -> str:
@@ -140,7 +149,9 @@ def neighbours(book: Book) -> list[str]:
     def cell(row, neighbour):
         return book.words(book.record.at(Cell("neighbours", row, neighbour)))
 
-    words = NEIGHBOURS.format(elsewhere=elsewhere(lambda method: method.beside or method.elsewhere))
+    words = NEIGHBOURS.format(
+        elsewhere=elsewhere(lambda method: method.beside or method.elsewhere), longer=LONGER, easy=EASILY
+    )
     return ["## Neighbours", words, book.table(book.record.columns["neighbours"], cell)]
 
 
@@ -179,7 +190,7 @@ def compared(hosts: list[str], newest: str, lines: str) -> str:
 
 def differences(book: Book, host: str) -> str:
     """What is another way on a host than on the newest: one line for a row and what it is there."""
-    record, absent, apart = book.record, {}, {}
+    record, absent, untried, apart = book.record, {}, {}, {}
     tried = [row for row in record.rows() if any(cell.row == row for cell in record.hosts[host])]
     for name, columns in record.columns.items():
         for column in columns:
@@ -188,10 +199,14 @@ def differences(book: Book, host: str) -> str:
             if there and all(outcome.verdict == ABSENT for outcome in there.values()):
                 absent.setdefault(name, []).append(column)
                 continue
+            if there and all(outcome.verdict == UNKNOWN for outcome in there.values()):
+                untried.setdefault(name, []).append(column)
+                continue
             for row, outcome in there.items():
                 apart.setdefault((row, book.words(outcome)), {}).setdefault(name, []).append(column)
     lines = [f"- {row}: not tried yet." for row in record.rows() if row not in tried]
     lines += [f"- {place(record, name, columns)}: it has no such thing." for name, columns in absent.items()]
+    lines += [f"- {place(record, name, columns)}: not tried yet." for name, columns in untried.items()]
     for (row, words), places in apart.items():
         where = "; ".join(place(record, name, columns) for name, columns in places.items())
         lines.append(f"- {row}: {words} under {where}.")

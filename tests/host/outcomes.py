@@ -10,11 +10,11 @@ from typing import NamedTuple
 RECORD = Path(__file__).with_name("compatibility.json")
 COMMAND = "python -m tests.host.compatibility"
 
-# Verdicts, each with its letter in the file. The last five are faults of ours.
+# Verdicts, each with its letter in the file. The last six are faults of ours.
 WORKS, ALONE, NOTHING, REFUSED, ABSENT, UNKNOWN = "yes", "alone", "no", "error", "absent", "unknown"
-SILENT, CRASH, UNEQUAL, LOST, UNTRUE = "SILENT", "CRASH", "UNEQUAL", "LOST", "UNTRUE"
-FAULTS = (SILENT, CRASH, UNEQUAL, LOST, UNTRUE)
-LETTERS = dict(zip((WORKS, ALONE, NOTHING, REFUSED, ABSENT, UNKNOWN, *FAULTS), "yane-?SXULT", strict=True))
+SILENT, CRASH, UNEQUAL, LOST, UNTRUE, MOVED = "SILENT", "CRASH", "UNEQUAL", "LOST", "UNTRUE", "MOVED"
+FAULTS = (SILENT, CRASH, UNEQUAL, LOST, UNTRUE, MOVED)
+LETTERS = dict(zip((WORKS, ALONE, NOTHING, REFUSED, ABSENT, UNKNOWN, *FAULTS), "yane-?SXULTM", strict=True))
 VERDICTS = {letter: verdict for verdict, letter in LETTERS.items()}
 
 

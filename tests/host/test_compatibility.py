@@ -4,10 +4,12 @@ import cells
 import compatibility_page
 import outcomes
 import pytest
+import torch
 from outcomes import COMMAND
 
-# What the host's own samplers and schedulers warn of.
+# What the host's own samplers and schedulers warn of, and PyTorch's compiler.
 pytestmark = [
+    pytest.mark.filterwarnings("ignore:.torch.jit.:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:Should have t"),
     pytest.mark.filterwarnings("ignore:To copy construct from a tensor"),
     pytest.mark.filterwarnings("ignore:__array_wrap__"),
@@ -121,6 +123,30 @@ def test_a_row_that_a_host_has_not_tried_is_one_line_of_the_page():
     book = compatibility_page.Book(outcomes.read(outcomes.written(record)), {})
     lines = compatibility_page.differences(book, "0.9.0")
     assert lines == "- new: not tried yet.\n- KSampler (B): it has no such thing."
+
+
+def test_a_column_that_a_host_has_not_tried_is_one_line_of_the_page():
+    record = made(v9={cell("A"): YES}, v30={cell("A"): YES, cell("B"): WHY})
+    book = compatibility_page.Book(outcomes.read(outcomes.written(record)), {})
+    assert compatibility_page.differences(book, "0.9.0") == "- KSampler (B): not tried yet."
+
+
+def test_a_result_is_held_to_another_unless_a_new_sentence_says_why():
+    wanted, off = torch.tensor([0.0, 1.0, 2.0]), torch.tensor([0.0, 1.0, 2.5])
+    usual = outcomes.Outcome(outcomes.WORKS, ("It adds no noise.",))
+    assert cells.held_to(wanted, wanted, usual, usual.sentences) == usual
+    assert cells.held_to(wanted, off, usual, usual.sentences).verdict == outcomes.MOVED
+    assert cells.held_to(wanted, off, usual, usual.sentences, allowed=0.4) == usual
+    assert cells.held_to(wanted, off, usual) == usual
+    assert cells.held_to(wanted, off, WHY) == WHY
+
+
+def test_lazy_cache_repeats_steps_as_the_sampler_that_it_is_held_to():
+    family = cells.FAMILY["SD 1.5"]
+    (lazy,) = [neighbour for neighbour in cells.NEIGHBOURS if neighbour.whole]
+    steps = cells.repeated_steps(lazy, family)
+    repeated = cells.sampled(family.build(), family, "CFG Guider", cells.repeating(steps), lazy.steps)
+    assert len(steps) == 2 and torch.equal(repeated, cells.with_neighbour_alone(lazy, family))
 
 
 @pytest.mark.parametrize("fault", outcomes.FAULTS)

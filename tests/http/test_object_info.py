@@ -39,3 +39,10 @@ def test_nothing_changed_by_accident(server: Server) -> None:
 def test_the_file_reads_as_it_is_written() -> None:
     text = SNAPSHOT.read_text(encoding="utf-8")
     assert text == readable(json.loads(text)), "run `python dev.py docs`"
+
+
+def test_no_node_has_the_name_of_one_of_the_hosts(server: Server) -> None:
+    """The node search would show two nodes that nobody can tell apart."""
+    mine = ours(server)
+    others = {info["display_name"] or name for name, info in server.json("/object_info").items() if name not in mine}
+    assert {name for name, info in mine.items() if info["display_name"] in others} == set()
