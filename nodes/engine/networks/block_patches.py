@@ -15,6 +15,8 @@ from comfy.ldm.modules.diffusionmodules.openaimodel import forward_timestep_embe
 from comfy.patcher_extension import WrappersMP, add_wrapper_with_key
 from torch import Tensor
 
+from .compiled import UNCOMPILED
+
 KEY = "azimuth_blocks"
 OVERRIDE = "optimized_attention_override"
 
@@ -247,7 +249,7 @@ class Streams:
 
 
 def in_each_call(options: dict, more: Callable[[dict, Tensor, dict], dict]) -> None:
-    """Let a pass call the model with further options each time.
+    """Let a pass call the model, as it is before any compiler, with further options each time.
 
     `more(options, x, kwargs)` returns them, from the options, the latent and the keyword arguments of that call.
     """
@@ -255,7 +257,8 @@ def in_each_call(options: dict, more: Callable[[dict, Tensor, dict], dict]) -> N
     def call(executor, x, t, c_concat=None, c_crossattn=None, control=None, transformer_options=None, **kwargs):
         inside = dict(transformer_options or {})
         inside.update(more(inside, x, kwargs))
-        return executor(x, t, c_concat, c_crossattn, control, inside, **kwargs)
+        with UNCOMPILED:
+            return executor(x, t, c_concat, c_crossattn, control, inside, **kwargs)
 
     add_wrapper_with_key(WrappersMP.APPLY_MODEL, KEY, call, options)
 

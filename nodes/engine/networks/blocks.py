@@ -12,6 +12,7 @@ from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from ... import host
 from . import sequence_patches, token_patches
 from .block_patches import Change, Tokens, hand_on, in_block, in_layer, without
+from .compiled import bare
 from .token_patches import Order
 from .unfit import Unfit
 
@@ -204,8 +205,8 @@ def patch_size(net) -> tuple[int, int, int]:
 
 
 def network(model):
-    """The network of a MODEL."""
-    return model.get_model_object("diffusion_model")
+    """The network of a MODEL, also where it is compiled."""
+    return bare(model.get_model_object("diffusion_model"))
 
 
 def shape_of(net) -> Unet | Transformer | None:
