@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import threading
 
 import torch
@@ -44,7 +43,7 @@ class Uncompiled:
 
 def run_as_written():
     """Torch's own switch. Torch before 2.6 has none; where nothing was compiled, loading it would take a second."""
-    if "torch._dynamo" in sys.modules and hasattr(torch.compiler, "set_stance"):
+    if "_dynamo" in vars(torch) and hasattr(torch.compiler, "set_stance"):
         return torch.compiler.set_stance("force_eager")
     return contextlib.nullcontext()
 
