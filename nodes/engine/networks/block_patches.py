@@ -5,6 +5,7 @@ Everything here works on a private copy of `transformer_options`, made for one p
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from comfy.ldm.modules.diffusionmodules.openaimodel import forward_timestep_embe
 from comfy.patcher_extension import WrappersMP, add_wrapper_with_key
 from torch import Tensor
 
+from ... import host
 from .compiled import UNCOMPILED
 
 KEY = "azimuth_blocks"
@@ -80,6 +82,11 @@ class SelfAttention:
     tokens: slice
     size: tuple[int, int, int] | None
     options: dict
+
+    def to_keep(self) -> SelfAttention:
+        """What may outlive the call: queries and keys, but nothing that could be run again."""
+        queries, keys = host.kept(self.queries), host.kept(self.keys)
+        return dataclasses.replace(self, queries=queries, keys=keys, run=None, value=None)
 
     def by_head(self, t: Tensor) -> Tensor:
         """Queries or keys as (B, heads, N, D)."""
