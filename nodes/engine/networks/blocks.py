@@ -178,6 +178,8 @@ TRANSFORMERS = {
     "Chroma": Transformer({"double": "double_blocks", "single": "single_blocks"}),
     "HunyuanVideo": Transformer({"double": "double_blocks", "single": "single_blocks"}, further="first"),
     "QwenImageTransformer2DModel": Transformer({"double": "transformer_blocks"}, further="last"),
+    # Its attention is given the options of the whole call: what a block is given for itself never gets there.
+    "QwenImage21Transformer2DModel": Transformer({"single": "transformer_blocks"}, attention=False),
     "WanModel": Transformer({"double": "blocks"}),
     "LTXBaseModel": Transformer({"double": "transformer_blocks"}, further="last"),
     "AudioDiffusionTransformer": Transformer({"double": "transformer.layers"}, further="first"),
