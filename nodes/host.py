@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from comfy.ldm.modules.attention import SpatialTransformer
 from comfy.ldm.modules.diffusionmodules.openaimodel import forward_timestep_embed
 
@@ -9,6 +11,11 @@ try:
     from comfy_api.input import CurveInput, LinearCurve
 except ImportError:  # before 0.20 a curve is no more than its points
     CurveInput = LinearCurve = None
+
+try:
+    from comfy.model_prefetch import pause_malloc_graph as unplanned
+except ImportError:  # before about 0.36 the host plans no memory
+    unplanned = contextlib.nullcontext
 
 
 def points_of(curve) -> tuple[tuple, bool]:
@@ -34,3 +41,12 @@ def skips_unet_blocks() -> bool:
         return forward_timestep_embed([layer], True, None, transformer_options=asked)
     except AttributeError:
         return False
+
+
+def kept(t):
+    """A copy of a tensor that may outlive the block of the network in which it was made.
+
+    A newer host plans the memory of a block beforehand: what is made in it ends with it, unless the plan is paused.
+    """
+    with unplanned():
+        return t.clone()

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from . import branches, conditioning, weak
 from .networks.attention_rows import Rows, way_of
+from .networks.compiled import UNCOMPILED, bare
 from .networks.unfit import Unfit
 from .run import Run
 from .stages import Add, Attention
@@ -144,9 +145,11 @@ def apply(executor, second: SecondText, x, t, c_concat, c_crossattn, control, op
     found = enumerate(options.get("uuids", ()))
     guided = tuple(i for i, uuid in found if uuid in second.uuids)
     if guided:
-        rows, net = Rows(len(options["uuids"]), guided), executor.class_obj.diffusion_model
+        rows, net = Rows(len(options["uuids"]), guided), bare(executor.class_obj.diffusion_model)
         try:
-            return way_of(net)(net, second, rows, executor, x, t, c_concat, c_crossattn, control, options, kwargs)
+            way = way_of(net)
+            with UNCOMPILED:
+                return way(net, second, rows, executor, x, t, c_concat, c_crossattn, control, options, kwargs)
         except Unfit as reason:
             second.leave_out(str(reason))
     return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)

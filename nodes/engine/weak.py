@@ -135,12 +135,7 @@ def attended(shape, chosen_at, change, net, args: dict, run: Run, moment: Moment
 
 def changing(way: Callable, change: Callable, net) -> Callable:
     """For `patched`: puts a change into blocks in the way of a kind of network, `shape.attend` or `shape.shuffle`."""
-
-    def patch(options, chosen, reached):
-        block_patches.note_sizes(options)
-        way(options, chosen, change, net, reached)
-
-    return patch
+    return lambda options, chosen, reached: way(options, chosen, change, net, reached)
 
 
 def without_blocks(pick: Pick):
@@ -159,6 +154,7 @@ def skipped(shape, chosen_at, args: dict, run: Run, moment: Moment) -> Moment:
 def patched(patch: Callable, chosen: list, args: dict, moment: Moment) -> Moment:
     """The moment with what the model predicts while these blocks are patched; raises Unfit if no block was reached."""
     options, reached = copied(args["model_options"]), []
+    block_patches.note_sizes(options["transformer_options"])
     patch(options["transformer_options"], chosen, reached)
     other = predicted(args, options)
     if not reached:

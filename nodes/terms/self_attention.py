@@ -35,14 +35,14 @@ class Watcher:
 
     def look(self, attention) -> None:
         if self.found is not None:
-            self.found.append(attention)
+            self.found.append(attention.to_keep())
 
     def __call__(self, args, run, moment):
         found, self.found = self.found, None  # the passes that follow are not recorded
         base = base_of(args, run, moment)
         denoised = moment.cond if base == "cond" else moment.uncond
         attention, rows = seen(found or (), args[base], moment.x)
-        queries, keys = (attention.by_head(t)[rows] for t in (attention.queries, attention.keys))
+        queries, keys = (attention.by_head(t)[rows].to(moment.x.device) for t in (attention.queries, attention.keys))
         mass = attention_mass(queries, keys, attention.tokens)
         blurred = blurred_where_attended(denoised, mass, size=attention.size, sigma=self.sigma)
         x = with_same_noise(moment.x, denoised, blurred, moment.sigma, kind=moment.kind)

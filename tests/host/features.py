@@ -7,6 +7,7 @@ test_features.py holds the table against the host.
 import inspect
 import re
 
+import comfy.model_patcher
 import comfy_extras.nodes_custom_sampler as custom
 import comfyui_version
 import pytest
@@ -21,12 +22,14 @@ UNET_BLOCKS = "patch for the blocks of a UNet"
 PRE_CFG = "CFGNorm before the combination"
 FRESCA = "FreSca for other latents than pictures"
 LTX_ATTENTION = "one function for every attention of LTX"
+SPLIT = "MultiGPU CFG Split"
 FEATURES = {  # the first host of dev.py's that has it, and whether this one does
     UNET_BLOCKS: ("0.20.1", host.skips_unet_blocks),
     "Dual Model CFG Guider": ("0.24.0", lambda: hasattr(custom, "DualModelGuider")),
     "CFG Override": ("0.24.0", lambda: hasattr(custom, "CFGOverride")),
     PRE_CFG: ("0.24.0", lambda: "pre_cfg" in inspect.signature(CFGNorm.execute).parameters),
     LTX_ATTENTION: ("0.24.0", lambda: "optimized_attention_masked" not in inspect.getsource(CrossAttention)),
+    SPLIT: ("0.24.0", lambda: hasattr(comfy.model_patcher.ModelPatcher, "deepclone_multigpu")),
     FRESCA: ("0.30.0", lambda: "range(2)" in inspect.getsource(Fourier_filter)),
 }
 

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from . import blocks
 from .block_patches import OVERRIDE
+from .compiled import bare
 from .unfit import Unfit
 
 
@@ -370,15 +371,22 @@ WAYS = {
     "LTXBaseModel": Doubled(masked=True),
 }
 
+INSTEAD = "use cfg above 1 and its negative"
 
-def way_of(net) -> Beside | Doubled | None:
-    """How a second text gets into a network; None if there is no way."""
-    return next((WAYS[c.__name__] for c in type(net).__mro__ if c.__name__ in WAYS), None)
+
+def way_of(net) -> Beside | Doubled:
+    """How a second text gets into a network, out of a compiler's wrapper. Raises Unfit if there is no way."""
+    way = next((WAYS[c.__name__] for c in type(net).__mro__ if c.__name__ in WAYS), None)
+    if way is None:
+        raise Unfit(f"it cannot reach the attention of this model ({type(net).__name__}); {INSTEAD}")
+    return way
 
 
 def no_way(model, positive: list) -> str:
     """Why a model cannot read a second text, as `Condition.obstacle` says it; "" if it can."""
-    net = model.diffusion_model
-    if way_of(net):
-        return ""
-    return f"on this model ({type(net).__name__}), whose attention it cannot reach; use cfg above 1 and its negative"
+    net = bare(model.diffusion_model)
+    try:
+        way_of(net)
+    except Unfit:
+        return f"on this model ({type(net).__name__}), whose attention it cannot reach; {INSTEAD}"
+    return ""

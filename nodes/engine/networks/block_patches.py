@@ -5,6 +5,7 @@ Everything here works on a private copy of `transformer_options`, made for one p
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ from comfy.ldm.modules.attention import optimized_attention
 from comfy.ldm.modules.diffusionmodules.openaimodel import forward_timestep_embed
 from comfy.patcher_extension import WrappersMP, add_wrapper_with_key
 from torch import Tensor
+
+from ... import host
+from .compiled import UNCOMPILED
 
 KEY = "azimuth_blocks"
 OVERRIDE = "optimized_attention_override"
@@ -78,6 +82,11 @@ class SelfAttention:
     tokens: slice
     size: tuple[int, int, int] | None
     options: dict
+
+    def to_keep(self) -> SelfAttention:
+        """What may outlive the call: queries and keys, but nothing that could be run again."""
+        queries, keys = host.kept(self.queries), host.kept(self.keys)
+        return dataclasses.replace(self, queries=queries, keys=keys, run=None, value=None)
 
     def by_head(self, t: Tensor) -> Tensor:
         """Queries or keys as (B, heads, N, D)."""
@@ -247,7 +256,7 @@ class Streams:
 
 
 def in_each_call(options: dict, more: Callable[[dict, Tensor, dict], dict]) -> None:
-    """Let a pass call the model with further options each time.
+    """Let a pass call the model, as it is before any compiler, with further options each time.
 
     `more(options, x, kwargs)` returns them, from the options, the latent and the keyword arguments of that call.
     """
@@ -255,7 +264,8 @@ def in_each_call(options: dict, more: Callable[[dict, Tensor, dict], dict]) -> N
     def call(executor, x, t, c_concat=None, c_crossattn=None, control=None, transformer_options=None, **kwargs):
         inside = dict(transformer_options or {})
         inside.update(more(inside, x, kwargs))
-        return executor(x, t, c_concat, c_crossattn, control, inside, **kwargs)
+        with UNCOMPILED:
+            return executor(x, t, c_concat, c_crossattn, control, inside, **kwargs)
 
     add_wrapper_with_key(WrappersMP.APPLY_MODEL, KEY, call, options)
 

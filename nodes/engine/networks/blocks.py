@@ -12,6 +12,7 @@ from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from ... import host
 from . import sequence_patches, token_patches
 from .block_patches import Change, Tokens, hand_on, in_block, in_layer, without
+from .compiled import bare
 from .token_patches import Order
 from .unfit import Unfit
 
@@ -177,6 +178,8 @@ TRANSFORMERS = {
     "Chroma": Transformer({"double": "double_blocks", "single": "single_blocks"}),
     "HunyuanVideo": Transformer({"double": "double_blocks", "single": "single_blocks"}, further="first"),
     "QwenImageTransformer2DModel": Transformer({"double": "transformer_blocks"}, further="last"),
+    # Its attention is given the options of the whole call: what a block is given for itself never gets there.
+    "QwenImage21Transformer2DModel": Transformer({"single": "transformer_blocks"}, attention=False),
     "WanModel": Transformer({"double": "blocks"}),
     "LTXBaseModel": Transformer({"double": "transformer_blocks"}, further="last"),
     "AudioDiffusionTransformer": Transformer({"double": "transformer.layers"}, further="first"),
@@ -204,8 +207,8 @@ def patch_size(net) -> tuple[int, int, int]:
 
 
 def network(model):
-    """The network of a MODEL."""
-    return model.get_model_object("diffusion_model")
+    """The network of a MODEL, also where it is compiled."""
+    return bare(model.get_model_object("diffusion_model"))
 
 
 def shape_of(net) -> Unet | Transformer | None:

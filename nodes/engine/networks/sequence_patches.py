@@ -4,7 +4,7 @@ The host tells an attention the number of its block. Only in the refiners of tex
 blocks, it does not. After a block it lets a patch exchange the tokens that came out.
 
 As in block_patches.py, everything works on a private copy of `transformer_options`. What is kept is kept for one call
-of the model.
+of the model, in copies: the memory of a block may be used again after it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import math
 
 from torch import Tensor
 
+from ... import host
 from .block_patches import OVERRIDE, SIZES, Change, Tokens, in_each_call, overridden
 from .unfit import Unfit
 
@@ -30,9 +31,9 @@ def skip(options: dict, indices: set[int], reached: list) -> None:
             )
         left_out = LeftOut(indices, reached)
         patches = dict(options.get("patches", {}))
-        # Ahead of other nodes' patches, so that these act on what comes out of a block here as anywhere.
-        for place, patch in (("noise_refiner", left_out.note_text), ("double_block", left_out.put_back)):
-            patches[place] = [patch, *patches.get(place, [])]
+        patches["noise_refiner"] = [left_out.keep_text, *patches.get("noise_refiner", [])]
+        # Other nodes' patches act on what comes out of a block here as anywhere; the next block gets what they made.
+        patches["double_block"] = [left_out.put_back, *patches.get("double_block", []), left_out.keep]
         return {"patches": patches}
 
     in_each_call(options, more)
@@ -41,8 +42,8 @@ def skip(options: dict, indices: set[int], reached: list) -> None:
 class LeftOut:
     """The blocks that one call leaves out.
 
-    text  the text that goes into the first block
-    came  what came out of the block before. These are views, so that later changes by other nodes show in them
+    text  the text that goes into the first block, if that one is left out
+    came  what came out of the block before one that is left out
     """
 
     def __init__(self, indices: set[int], reached: list):
@@ -50,18 +51,22 @@ class LeftOut:
         self.reached = reached
         self.text = self.came = None
 
-    def note_text(self, args: dict) -> dict:
-        """Keep the text that goes into the first block; there the host shows the latent alone."""
-        self.text = args["txt"]
+    def keep_text(self, args: dict) -> dict:
+        """There the host shows the latent alone."""
+        if 0 in self.indices:
+            self.text = host.kept(args["txt"])
         return {}
 
     def put_back(self, args: dict) -> dict:
-        went_in = self.came or {"img": args["img_input"], "txt": self.text}
-        self.came = {"img": args["img"], "txt": args["txt"]}
         if args["block_index"] not in self.indices:
             return {}
         self.reached.append(True)
-        return went_in
+        return self.came or {"img": args["img_input"], "txt": self.text}
+
+    def keep(self, args: dict) -> dict:
+        if args["block_index"] + 1 in self.indices:
+            self.came = {"img": host.kept(args["img"]), "txt": host.kept(args["txt"])}
+        return {}
 
 
 # ---- a block's self-attention changed

@@ -14,6 +14,7 @@ from comfy.model_management import device_supports_non_blocking
 from torch import Tensor
 
 from ....guidance import shuffle_added, shuffle_tokens
+from ... import host
 from .block_patches import SIZES, Streams, Tokens, in_each_call
 
 # order(place, n) gives the order of n tokens, (n,) whole numbers. The place is the kind and the index of a block, and
@@ -88,8 +89,8 @@ def after_blocks(options: dict, blocks: dict[int, tuple], order: Order, places: 
     def more(options, x, kwargs):
         patches = dict(options.get("patches", {}))
         added = Added(blocks, order, math.prod(places.size(options[SIZES][0])), reached)
-        # Ahead of other nodes' patches, which act on what comes out of a block, as they would of any other.
-        patches["double_block"] = [added.shuffle, *patches.get("double_block", [])]
+        # Other nodes' patches act on what comes out of a block here as anywhere; the next block gets what they made.
+        patches["double_block"] = [added.shuffle, *patches.get("double_block", []), added.keep]
         return {"patches": patches}
 
     in_each_call(options, more)
@@ -99,7 +100,7 @@ class Added:
     """Shuffles what the blocks of one call of the model add.
 
     own     where the latent's tokens stand in the host's `img`: they are the first
-    before  `img` as the last block gave it out; a view, so it shows what other nodes have done to it since
+    before  these as they came out of the block before; a copy, since the memory of a block may be used again after it
     """
 
     def __init__(self, blocks: dict[int, tuple], order: Order, count: int, reached: list):
@@ -110,11 +111,14 @@ class Added:
         self.before = None
 
     def shuffle(self, args: dict) -> dict:
-        before = args["img_input"] if self.before is None else self.before
-        self.before = after = args["img"]
         block = self.blocks.get(args["block_index"])
         if block is None:
             return {}
         self.reached.append(True)
-        before = before[:, self.own]
-        return {"img": with_shuffled(before, after, self.own, on(before, self.order, (*block, 0)))}
+        before = args["img_input"][:, self.own] if self.before is None else self.before
+        return {"img": with_shuffled(before, args["img"], self.own, on(before, self.order, (*block, 0)))}
+
+    def keep(self, args: dict) -> dict:
+        if args["block_index"] + 1 in self.blocks:
+            self.before = host.kept(args["img"][:, self.own])
+        return {}
