@@ -17,12 +17,14 @@ import torch
 from torch import Tensor
 
 from ..cfg import cfg
+from ..tensors.operands import operands
 from ..tensors.pieces import in_pieces, picture
 from ..tensors.reduce import add_, wide_dtype
 
 __all__ = ["fresca"]
 
 
+@operands
 def fresca(
     cond: Tensor,
     uncond: Tensor,

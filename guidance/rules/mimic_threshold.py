@@ -22,12 +22,14 @@ import torch
 from torch import Tensor
 
 from ..cfg import cfg
+from ..tensors.operands import operands
 from ..tensors.quantile import abs_quantile
 from ..tensors.reduce import reduce_each, safe, wide
 
 __all__ = ["mimic_threshold"]
 
 
+@operands
 def mimic_threshold(
     cond: Tensor,
     uncond: Tensor,

@@ -22,12 +22,14 @@ import torch
 from torch import Tensor
 
 from ..cfg import cfg
+from ..tensors.operands import operands
 from ..tensors.pieces import in_pieces
 from ..tensors.reduce import per_sample, safe
 
 __all__ = ["skimmed", "skimmed_exact"]
 
 
+@operands
 def skimmed(
     cond: Tensor,
     uncond: Tensor,
@@ -51,6 +53,7 @@ def skimmed(
     return in_pieces(guided, w, cond, uncond, *_given(x))
 
 
+@operands
 def skimmed_exact(
     cond: Tensor,
     uncond: Tensor,

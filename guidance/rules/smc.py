@@ -20,11 +20,13 @@ from torch import Tensor
 
 from ..cfg import cfg
 from ..tensors.memory import Memory
+from ..tensors.operands import operands
 from ..tensors.reduce import mean_abs, per_sample, plus, safe, wide
 
 __all__ = ["smc"]
 
 
+@operands
 def smc(
     cond: Tensor,
     uncond: Tensor,
