@@ -47,7 +47,7 @@ def cfgpp_2m(
     x: Tensor,
     guided: Tensor,
     uncond: Tensor,
-    before: Tensor,
+    before: Tensor | None,
     *,
     sigma_before: float,
     sigma: float,
@@ -55,7 +55,7 @@ def cfgpp_2m(
     kind: str,
     mixed: bool = False,
 ) -> Tensor:
-    """A step of 2M. `before` is the uncond of the step before, made at `sigma_before`.
+    """A step of 2M. `before` is the uncond of the step before, made at `sigma_before`; None before the first step.
 
     The correction is 0 in a step to 0, after a step from t = 1 and after a step without a length, which is one whose
     `sigma_before` equals `sigma`. Pass these as equal at the first step.
