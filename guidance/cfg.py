@@ -13,11 +13,13 @@ identity in floating point; `torch.lerp` is.
 import torch
 from torch import Tensor
 
+from .tensors.operands import operands
 from .tensors.reduce import per_sample, wide
 
 __all__ = ["cfg"]
 
 
+@operands
 def cfg(cond: Tensor, uncond: Tensor, *, scale: float | Tensor) -> Tensor:
     """D_u + w (D_c - D_u), in the dtype of `cond`."""
     w = per_sample(scale, cond)

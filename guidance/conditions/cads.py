@@ -18,11 +18,13 @@ import math
 import torch
 from torch import Tensor
 
+from ..tensors.operands import operands
 from ..tensors.reduce import norm, per_sample, reduce_each, safe, wide
 
 __all__ = ["cads", "cads_gamma"]
 
 
+@operands
 def cads(y: Tensor, noise: Tensor, *, gamma: float, scale: float | Tensor, psi: float = 1.0) -> Tensor:
     """The conditioning with its noise, in the dtype of `y`."""
     if gamma >= 1.0:

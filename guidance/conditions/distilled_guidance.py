@@ -16,11 +16,13 @@ on g1 and g2. A wide distance between g1 and g2 keeps the noise of the differenc
 import torch
 from torch import Tensor
 
+from ..tensors.operands import operands
 from ..tensors.reduce import per_sample, wide
 
 __all__ = ["distilled_pair"]
 
 
+@operands
 def distilled_pair(
     low: Tensor, high: Tensor, *, low_guidance: float | Tensor, high_guidance: float | Tensor
 ) -> tuple[Tensor, Tensor]:

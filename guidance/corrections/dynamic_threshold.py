@@ -11,12 +11,14 @@ Departures: none. Latents have no such range, and this would shrink unit normal 
 
 from torch import Tensor
 
+from ..tensors.operands import operands
 from ..tensors.quantile import abs_quantile
 from ..tensors.reduce import wide
 
 __all__ = ["dynamic_threshold"]
 
 
+@operands
 def dynamic_threshold(denoised: Tensor, *, percentile: float = 0.995) -> Tensor:
     """clip(D, -s, s)/s with s = max(1, quantile(|D|, p)) per sample; the result lies in [-1, 1]."""
     s = abs_quantile(denoised, percentile).clamp(min=1.0)

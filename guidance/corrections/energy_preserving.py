@@ -21,6 +21,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from ..tensors.operands import operands
 from ..tensors.quantile import between_ranks
 from ..tensors.reduce import distances, reduce_each, safe, wide
 
@@ -29,6 +30,7 @@ __all__ = ["energy_preserving"]
 BAND = (0.45, 0.55)
 
 
+@operands
 def energy_preserving(
     guided: Tensor, cond: Tensor, *, x: Tensor, robust: bool = False, scope: str = "sample"
 ) -> Tensor:

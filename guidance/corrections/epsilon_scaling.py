@@ -14,11 +14,13 @@ leave D undetermined at t = 1.
 import torch
 from torch import Tensor
 
+from ..tensors.operands import operands
 from ..tensors.reduce import per_sample, wide
 
 __all__ = ["epsilon_scaling"]
 
 
+@operands
 def epsilon_scaling(denoised: Tensor, *, x: Tensor, scale: float | Tensor = 1.005) -> Tensor:
     """x - (x - D)/s, in the dtype of `denoised`."""
     return torch.lerp(wide(x), wide(denoised), per_sample(1.0 / scale, denoised)).to(denoised.dtype)

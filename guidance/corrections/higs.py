@@ -22,6 +22,7 @@ from torch import Tensor
 
 from ..tensors.convert import noise_level
 from ..tensors.memory import Memory
+from ..tensors.operands import operands
 from ..tensors.reduce import per_sample, products_with_difference, recorded, safe, wide
 
 __all__ = ["higs"]
@@ -37,6 +38,7 @@ class History(NamedTuple):
     filter: tuple[Tensor, Tensor, Tensor] | None
 
 
+@operands
 def higs(
     denoised: Tensor,
     *,

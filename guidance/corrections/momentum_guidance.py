@@ -16,11 +16,13 @@ from torch import Tensor
 
 from ..tensors.convert import noise_level
 from ..tensors.memory import Memory
+from ..tensors.operands import operands
 from ..tensors.reduce import per_sample, safe, wide
 
 __all__ = ["momentum_guidance"]
 
 
+@operands
 def momentum_guidance(
     denoised: Tensor,
     *,

@@ -14,11 +14,13 @@ its limit, by 1e-8/||G||.
 import torch
 from torch import Tensor
 
+from ..tensors.operands import operands
 from ..tensors.reduce import norm, per_sample, safe, wide
 
 __all__ = ["norm_limit"]
 
 
+@operands
 def norm_limit(guided: Tensor, cond: Tensor, *, limit: float | Tensor = 1.0, scope: str = "sample") -> Tensor:
     """G min(1, k ||D_c||/||G||), in the dtype of `guided`. `scope` is "sample" or "pixel"."""
     length = _LENGTHS[scope]

@@ -18,17 +18,20 @@ takes deviations over dimensions 1 to 3 alone; these omit the width of a video, 
 import torch
 from torch import Tensor
 
+from ..tensors.operands import operands
 from ..tensors.reduce import per_sample, safe, spread, spreads_of_sums, weighted_sum, wide
 
 __all__ = ["rescale", "rescale_denoised"]
 
 
+@operands
 def rescale(guided: Tensor, cond: Tensor, *, phi: float | Tensor = 0.7) -> Tensor:
     """phi r G + (1 - phi) G, in the dtype of `guided`."""
     g = wide(guided)
     return (g * (1.0 + _change(spread(g), spread(cond), phi))).to(guided.dtype)
 
 
+@operands
 def rescale_denoised(
     guided: Tensor,
     cond: Tensor,

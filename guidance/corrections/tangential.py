@@ -14,11 +14,13 @@ CFG, is left out.
 
 from torch import Tensor
 
+from ..tensors.operands import operands
 from ..tensors.reduce import per_sample, products, share, weighted_sum
 
 __all__ = ["tangential_amplify"]
 
 
+@operands
 def tangential_amplify(denoised: Tensor, *, x: Tensor, eta: float | Tensor) -> Tensor:
     """D with its part orthogonal to x times eta, in the dtype of `denoised`."""
     eta = per_sample(eta, denoised)

@@ -15,11 +15,13 @@ its own: at sigma = 0, r = k and D' = k D + (1 - k) x, which is D there. The hos
 
 from torch import Tensor
 
+from ..tensors.operands import operands
 from ..tensors.reduce import per_sample, weighted_sum
 
 __all__ = ["temporal_score_rescaling"]
 
 
+@operands
 def temporal_score_rescaling(
     denoised: Tensor,
     *,

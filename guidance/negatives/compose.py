@@ -21,11 +21,13 @@ import torch
 from torch import Tensor
 
 from ..cfg import cfg
+from ..tensors.operands import operands
 from ..tensors.reduce import per_sample, wide
 
 __all__ = ["compose", "negative_terms"]
 
 
+@operands
 def compose(
     cond: Tensor,
     uncond: Tensor,
@@ -39,6 +41,7 @@ def compose(
     return guided.add_(negative_terms(wide(uncond), negatives, weights=weights)).to(cond.dtype)
 
 
+@operands
 def negative_terms(uncond: Tensor, negatives: Sequence[Tensor], *, weights: Sequence[float | Tensor]) -> Tensor:
     """- sum_i w_i (D_ni - D_u) alone, to be added to the result of any rule; zeros without negatives."""
     u = wide(uncond)

@@ -17,12 +17,14 @@ import torch
 from torch import Tensor
 
 from ..tensors.convert import noise_ratio
+from ..tensors.operands import operands
 from ..tensors.reduce import distances, per_sample, weighted_sum
 from .compose import compose, negative_terms
 
 __all__ = ["contrastive", "contrastive_terms"]
 
 
+@operands
 def contrastive(
     cond: Tensor,
     uncond: Tensor,
@@ -41,6 +43,7 @@ def contrastive(
     return weighted_sum((p, cond), (1.0 - p + q, uncond), (-q, negative))
 
 
+@operands
 def contrastive_terms(
     cond: Tensor,
     uncond: Tensor,

@@ -27,6 +27,7 @@ from torch import Tensor
 
 from ..tensors.convert import noise_ratio
 from ..tensors.memory import Memory
+from ..tensors.operands import operands
 from ..tensors.reduce import dot, dot_difference, per_sample, wide
 
 __all__ = ["dynamic_negative", "dynamic_negative_terms"]
@@ -49,6 +50,7 @@ class Seen(NamedTuple):
     lead: Tensor
 
 
+@operands
 def dynamic_negative(
     base: Tensor,
     negative: Tensor,
@@ -69,6 +71,7 @@ def dynamic_negative(
     return torch.addcmul(wide(base), apart, -lam).to(base.dtype)
 
 
+@operands
 def dynamic_negative_terms(
     base: Tensor,
     negative: Tensor,

@@ -17,12 +17,14 @@ import functools
 import torch
 from torch import Tensor
 
+from ..tensors.operands import operands
 from ..tensors.pieces import in_pieces
 from ..tensors.reduce import per_sample, safe
 
 __all__ = ["nag"]
 
 
+@operands
 def nag(
     positive: Tensor,
     negative: Tensor,

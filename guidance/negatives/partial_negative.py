@@ -13,10 +13,12 @@ end=0.5)`, the window in which that paper finds negatives to act without changin
 from torch import Tensor
 
 from ..cfg import cfg
+from ..tensors.operands import operands
 
 __all__ = ["partial_negative"]
 
 
+@operands(dtype_of="negative")
 def partial_negative(uncond_empty: Tensor, negative: Tensor, *, strength: float | Tensor) -> Tensor:
     """(1 - nu) D_empty + nu D_n, in the dtype of `negative`."""
     return cfg(negative, uncond_empty, scale=strength)

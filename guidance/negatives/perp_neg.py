@@ -17,12 +17,14 @@ import torch
 from torch import Tensor
 
 from ..cfg import cfg
+from ..tensors.operands import operands
 from ..tensors.reduce import add_, by_piece, per_sample, plus, products_along, share
 from .compose import weighted
 
 __all__ = ["perp_neg", "perp_terms"]
 
 
+@operands
 def perp_neg(
     cond: Tensor,
     uncond: Tensor,
@@ -45,6 +47,7 @@ def perp_neg(
     return by_piece(guided, cond, uncond, reach, *negatives, *taken)
 
 
+@operands
 def perp_terms(
     cond: Tensor, uncond: Tensor, negatives: Sequence[Tensor], *, weights: Sequence[float | Tensor]
 ) -> Tensor:

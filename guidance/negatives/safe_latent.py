@@ -20,11 +20,13 @@ from torch import Tensor
 from ..cfg import cfg
 from ..tensors.convert import noise_ratio
 from ..tensors.memory import Memory
+from ..tensors.operands import operands
 from ..tensors.reduce import per_sample, wide
 
 __all__ = ["safe_latent", "safe_latent_terms"]
 
 
+@operands
 def safe_latent(
     cond: Tensor,
     uncond: Tensor,
@@ -47,6 +49,7 @@ def safe_latent(
     return (guided.addcmul_(away, _as_tensor(scale, c)) if warm else guided).to(cond.dtype)
 
 
+@operands
 def safe_latent_terms(
     cond: Tensor,
     uncond: Tensor,

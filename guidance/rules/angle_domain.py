@@ -23,21 +23,25 @@ import torch
 from torch import Tensor
 
 from ..cfg import cfg
+from ..tensors.operands import operands
 from ..tensors.reduce import norm_of_sum, per_sample, products, products_with_difference, safe, weighted_sum
 
 __all__ = ["angle", "angle_domain", "rotate"]
 
 
+@operands
 def angle_domain(cond: Tensor, uncond: Tensor, *, scale: float | Tensor, max_angle: float = math.pi / 3) -> Tensor:
     """The paper's rule, in the dtype of `cond`."""
     return _turn(_adg_coefficients, cond, uncond, scale, max_angle)
 
 
+@operands
 def rotate(cond: Tensor, uncond: Tensor, *, scale: float | Tensor, max_angle: float = math.pi / 3) -> Tensor:
     """D_c turned away from D_u by a: at theta + a from D_u, with the norm of D_c. In the dtype of `cond`."""
     return _turn(_rotation_coefficients, cond, uncond, scale, max_angle)
 
 
+@operands(dtype_of="wide")
 def angle(a: Tensor, b: Tensor) -> Tensor:
     """The angle between a_i and b_i per sample in radians, (B, 1, ..., 1), accurate also where it is tiny.
 

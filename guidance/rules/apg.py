@@ -17,11 +17,13 @@ from torch import Tensor
 
 from ..cfg import cfg
 from ..tensors.memory import Memory
+from ..tensors.operands import operands
 from ..tensors.reduce import dot, per_sample, products, products_with_difference, safe, share, weighted_sum, wide
 
 __all__ = ["apg"]
 
 
+@operands
 def apg(
     cond: Tensor,
     uncond: Tensor,

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from ..cfg import cfg
+from ..tensors.operands import operands
 from ..tensors.reduce import distance, per_sample, safe
 
 __all__ = ["beta_cfg"]
@@ -31,6 +32,7 @@ _EPS_OVER_X0 = {
 }
 
 
+@operands
 def beta_cfg(
     cond: Tensor,
     uncond: Tensor,

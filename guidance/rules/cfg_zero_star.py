@@ -14,11 +14,13 @@ run, is left to the caller. The host's node multiplies D_u by s, which differs b
 import torch
 from torch import Tensor
 
+from ..tensors.operands import operands
 from ..tensors.reduce import by_piece, per_sample, products_along, share
 
 __all__ = ["cfg_zero_star"]
 
 
+@operands
 def cfg_zero_star(cond: Tensor, uncond: Tensor, *, scale: float | Tensor, x: Tensor) -> Tensor:
     """D_u + w (D_c - D_u) + (1 - w) (1 - s) (x - D_u), in the dtype of `cond`."""
     square, along = products_along(uncond, x, cond)

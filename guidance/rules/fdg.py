@@ -21,12 +21,14 @@ import torch
 from torch import Tensor
 
 from ..cfg import cfg
+from ..tensors.operands import operands
 from ..tensors.pieces import in_pieces, picture
 from ..tensors.reduce import add_
 
 __all__ = ["fdg"]
 
 
+@operands
 def fdg(cond: Tensor, uncond: Tensor, *, scale: float | Tensor, gains: Sequence[float] = (1.0, 0.5)) -> Tensor:
     """D_u + w times the bands of D_c - D_u, each times its gain, in the dtype of `cond`."""
     finest = gains[0]

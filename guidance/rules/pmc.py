@@ -16,11 +16,13 @@ import torch
 from torch import Tensor
 
 from ..cfg import cfg
+from ..tensors.operands import operands
 from ..tensors.reduce import per_sample, products_with_difference, safe, wide
 
 __all__ = ["pmc"]
 
 
+@operands
 def pmc(cond: Tensor, uncond: Tensor, *, scale: float | Tensor, gamma: float = 1.05, floor: float = 0.0) -> Tensor:
     """D_c + beta (D_c - D_u), in the dtype of `cond`.
 

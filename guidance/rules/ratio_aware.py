@@ -13,11 +13,13 @@ Departures: where a norm is zero, the limit of the formula: w_max for D_c = D_u,
 import torch
 from torch import Tensor
 
+from ..tensors.operands import operands
 from ..tensors.reduce import distances, per_sample
 
 __all__ = ["ratio_aware_scale"]
 
 
+@operands(dtype_of="wide")
 def ratio_aware_scale(cond: Tensor, uncond: Tensor, *, x: Tensor, scale: float | Tensor, alpha: float) -> Tensor:
     """1 + (w_max - 1) exp(-alpha rho) per sample, shape (B,), in float32 or better."""
     difference, length = distances(uncond, cond, x)

@@ -12,6 +12,8 @@ With full_negative, s is 0 in the first line of skimmed; in skimmed_exact the we
 Space: x0: the sign of a value counts, so a shift of the latent changes the result. Shapes: cond, uncond, x (B, C,
 *spatial); x is the noisy latent, and None omits the test of G - x. Units: scale is the host scale w, skim the lower s.
 Identity: up to a scale of 1 both are plain `cfg`, bit for bit; skimmed_exact is with skim >= scale too.
+Both are computed as D_u + W (D_c - D_u), in which the weight W of a value is one of four: for neither, the first, the
+second or both of the places named above.
 Departures: the weight of skimmed is not s. It is 1 + (w - 1) s/w where the first line alone acts, and w s/(w - 1)
 where the second alone does; the latter is more than w once s > w - 1, and has no bound near w = 1. skimmed_exact gives
 the same values the weight s and is ours. The original divides by 0 at w = 1, writes into its arguments, and takes a
@@ -22,12 +24,13 @@ import torch
 from torch import Tensor
 
 from ..cfg import cfg
-from ..tensors.pieces import in_pieces
-from ..tensors.reduce import per_sample, safe
+from ..tensors.operands import operands
+from ..tensors.reduce import by_piece, per_sample, plus, safe
 
 __all__ = ["skimmed", "skimmed_exact"]
 
 
+@operands
 def skimmed(
     cond: Tensor,
     uncond: Tensor,
@@ -43,14 +46,17 @@ def skimmed(
         return cfg(cond, uncond, scale=w)
     first = 0.0 if full_negative else skim
 
-    def guided(w: float | Tensor, c: Tensor, u: Tensor, x: Tensor | None = None) -> Tensor:
-        u = torch.where(_beyond(u, c, w, x) & (w > 1.0), torch.lerp(c, u, _share(first, w)), u)
-        c = torch.where(_beyond(c, u, w - 1.0, x) & (w > 1.0), torch.lerp(u, c, _share(skim, w - 1.0)), c)
-        return cfg(c, u, scale=w)
+    def guided(
+        c: Tensor, u: Tensor, w: float | Tensor, x: Tensor | None = None, *, out: Tensor | None = None
+    ) -> Tensor:
+        kept, reached = _quotient(first, w), w * _quotient(skim, w - 1.0)
+        weights = (1.0 + (w - 1.0) * kept, reached, 1.0 + (reached - 1.0) * kept)
+        return torch.lerp(u, c, _weight(w, *_beyond(c, u, w, x, kept), *weights), out=out)
 
-    return in_pieces(guided, w, cond, uncond, *_given(x))
+    return by_piece(guided, cond, uncond, w, *_given(x))
 
 
+@operands
 def skimmed_exact(
     cond: Tensor,
     uncond: Tensor,
@@ -65,27 +71,65 @@ def skimmed_exact(
     if isinstance(w, float) and (w <= 1.0 or w <= skim and not full_negative):
         return cfg(cond, uncond, scale=w)
 
-    def guided(w: float | Tensor, c: Tensor, u: Tensor, x: Tensor | None = None) -> Tensor:
-        negative = _beyond(u, c, w, x) & (w > 1.0)
-        positive = _beyond(c, u, w - 1.0, x) & (w > 1.0)
+    def guided(
+        c: Tensor, u: Tensor, w: float | Tensor, x: Tensor | None = None, *, out: Tensor | None = None
+    ) -> Tensor:
         lower = w.clamp(max=skim) if isinstance(w, Tensor) else min(w, skim)
-        out = torch.where(negative | positive, cfg(c, u, scale=lower), cfg(c, u, scale=w))
-        return torch.where(negative, c, out) if full_negative else out
+        negative = w - w + 1.0 if full_negative else lower
+        return torch.lerp(u, c, _weight(w, *_beyond(c, u, w, x, 1.0), negative, lower, negative), out=out)
 
-    return in_pieces(guided, w, cond, uncond, *_given(x))
+    return by_piece(guided, cond, uncond, w, *_given(x))
 
 
-def _beyond(a: Tensor, b: Tensor, k: float | Tensor, x: Tensor | None) -> Tensor:
-    """beyond(a, b, k) of the card, for each value; without the test of x if it is None."""
-    where = (a - b).mul_(a) > 0
-    guided = torch.lerp(b, a, k)
-    where &= guided * a > 0
+@torch.no_grad()
+def _beyond(c: Tensor, u: Tensor, w: float | Tensor, x: Tensor | None, kept: float | Tensor) -> tuple[Tensor, Tensor]:
+    """beyond(D_u, D_c, w) and beyond(D_c, u, w - 1) of the card, 1 where true and else 0.
+
+    u is D_c - kept (D_c - D_u) where the first is true, else D_u. Four signs are equal where the products with one of
+    them are all above 0. As numbers in floating point they are taken together much faster than by `where`.
+    """
+    # With d = D_c - D_u and D_c - u = r d, the two G are D_c - w d and D_c + (w - 2) r d. The first has the sign of -d
+    # wherever D_u has. The second has the sign of d wherever D_c has, from a w of 2 on; below, it is the other way.
+    d = c - u
+    negative = u * d
     if x is not None:
-        where &= (guided - x).mul_(a) > 0
-    return where
+        off = c - x
+        torch.maximum(negative, plus(off, d, -w).mul_(d), out=negative)
+    negative.lt_(0.0)
+
+    def r_times(k: float | Tensor) -> Tensor:
+        return _line(k, negative, (kept - 1.0) * k)
+
+    if x is not None:
+        off.addcmul_(r_times(w - 2.0), d).mul_(d)
+    below = (w - 2.0).clamp(max=0.0) if isinstance(w, Tensor) else min(w - 2.0, 0.0)
+    positive = r_times(below).mul_(d).add_(c).mul_(d) if isinstance(w, Tensor) or below else c * d
+    if x is not None:
+        torch.minimum(positive, off, out=positive)
+    return negative, positive.gt_(0.0)
 
 
-def _share(s: float, k: float | Tensor) -> float | Tensor:
+def _weight(
+    w: float | Tensor,
+    first: Tensor,
+    second: Tensor,
+    of_first: float | Tensor,
+    of_second: float | Tensor,
+    of_both: float | Tensor,
+) -> Tensor:
+    """W of each value: w, or another where `first`, `second` or both of them are 1; always w at 1 and below."""
+    if isinstance(w, Tensor):
+        of_first, of_second, of_both = (torch.where(w > 1.0, other, w) for other in (of_first, of_second, of_both))
+    more = _line(of_second - w, first, of_both - of_first - of_second + w)
+    return _line(w, first, of_first - w).addcmul_(more, second)
+
+
+def _line(start: float | Tensor, t: Tensor, slope: float | Tensor) -> Tensor:
+    """start + slope t, in one pass over t."""
+    return plus(start if isinstance(start, Tensor) else torch.tensor(start, dtype=t.dtype), t, slope)
+
+
+def _quotient(s: float, k: float | Tensor) -> float | Tensor:
     return s / (safe(k) if isinstance(k, Tensor) else k)
 
 

@@ -5,14 +5,16 @@ arXiv 2603.03281.
 Formula: E = (D_c - D_u)/sigma   S = E + (lam - 1) P   P <- E - K sign(S)   D = D_u + w sigma P; first P = E
          relative     K = gain mean|E| per sample, else K = gain
          chatter_free P <- sign(E) max(|E| - K, 0), without a memory
-Space: E is a difference of velocities (flow) or of eps ("ve"). Shapes: cond, uncond (B, C, *spatial);
-sigma a float or B values; sign and max elementwise. Units: scale is the host scale w; lam above 1 (5), gain 0.2
-relative, and absolute in the units of a flow's velocity: 5 and 0.2 in the code's examples, 0.05 and 0.3 by default.
+Space: the network's: E is a difference of velocities (flow) or of eps ("ve"). Shapes: cond, uncond (B, C, *spatial);
+sigma a float or B values; sign and max elementwise. Units: scale is the host scale w; lam at least 0 (5 in the
+authors' examples, 0.05 where their code is told nothing), gain 0.2 relative, and absolute in the units of a flow's
+velocity (0.2 and 0.3 there).
 Identity: gain = 0 is `cfg`, bit for bit; scale = 1 is cond and leaves the memory as it was.
 Departures: the paper's K is absolute, which fits flow models alone: eps differs between prompts by about 0.01. The
 relative K and `chatter_free` are ours. For a constant E and K the paper's rule has three ranges: |E| > K shrinks by K;
-(lam - 1) K/lam < |E| < K changes its sign; a smaller E alternates between E - K and E + K. `chatter_free`, a soft
-threshold, makes every E below K zero instead. At w = 1 the paper's formula is D_c - sigma K sign(S).
+(lam - 1) K/lam < |E| < K changes its sign; a smaller E alternates between E - K and E + K. There are no smaller ones
+where lam is at most 1, and at lam = 0 a constant E is left alone. `chatter_free`, a soft threshold, makes every E below
+K zero instead. At w = 1 the paper's formula is D_c - sigma K sign(S).
 """
 
 import torch
@@ -20,11 +22,13 @@ from torch import Tensor
 
 from ..cfg import cfg
 from ..tensors.memory import Memory
+from ..tensors.operands import operands
 from ..tensors.reduce import mean_abs, per_sample, plus, safe, wide
 
 __all__ = ["smc"]
 
 
+@operands
 def smc(
     cond: Tensor,
     uncond: Tensor,
@@ -62,5 +66,5 @@ def smc(
 def _side(error: Tensor, sigma: float | Tensor, lam: float, state: Memory | None) -> Tensor:
     """sign(S), the side of the surface on which the error is; a new tensor."""
     if state is None or state.value is None:
-        return error.sign()
+        return error.sign() if lam > 0.0 else torch.zeros_like(error)  # S = lam E
     return (state.value * ((lam - 1.0) * sigma)).add_(error).sign_()

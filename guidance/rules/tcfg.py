@@ -15,11 +15,13 @@ Departures: the products take the place of a singular value decomposition of the
 import torch
 from torch import Tensor
 
+from ..tensors.operands import operands
 from ..tensors.reduce import by_piece, products_from
 
 __all__ = ["tcfg"]
 
 
+@operands(dtype_of="uncond")
 def tcfg(cond: Tensor, uncond: Tensor, *, x: Tensor) -> Tensor:
     """D_u', in the dtype of `uncond`."""
     uu, uc, cc = products_from(x, uncond, cond)

@@ -29,22 +29,25 @@ import torch
 from torch import Tensor
 
 from ..tensors.convert import flow_sigma, half_log_snr, noise_ratio
+from ..tensors.operands import operands
 from ..tensors.reduce import wide
 
 __all__ = ["cfgpp_2m", "cfgpp_2s_end", "cfgpp_2s_middle", "cfgpp_step", "middle_sigma", "renoise"]
 
 
+@operands
 def cfgpp_step(x: Tensor, clean: Tensor, noisy: Tensor, *, sigma: float, sigma_next: float, kind: str) -> Tensor:
     """a' clean + (s'/s)(x - a noisy): a step to `sigma_next` that takes its noise from the prediction `noisy`."""
     state = torch.add(wide(x), noisy, alpha=-_SIGNAL[kind](sigma)).mul_(sigma_next / sigma)  # s' eps
     return state.add_(clean, alpha=_SIGNAL[kind](sigma_next)).to(x.dtype)
 
 
+@operands
 def cfgpp_2m(
     x: Tensor,
     guided: Tensor,
     uncond: Tensor,
-    before: Tensor,
+    before: Tensor | None,
     *,
     sigma_before: float,
     sigma: float,
@@ -52,7 +55,7 @@ def cfgpp_2m(
     kind: str,
     mixed: bool = False,
 ) -> Tensor:
-    """A step of 2M. `before` is the uncond of the step before, made at `sigma_before`.
+    """A step of 2M. `before` is the uncond of the step before, made at `sigma_before`; None before the first step.
 
     The correction is 0 in a step to 0, after a step from t = 1 and after a step without a length, which is one whose
     `sigma_before` equals `sigma`. Pass these as equal at the first step.
@@ -64,6 +67,7 @@ def cfgpp_2m(
     return cfgpp_step(x, guided, uncond, sigma=sigma, sigma_next=sigma_next, kind=kind)
 
 
+@operands
 def cfgpp_2s_middle(
     x: Tensor,
     guided: Tensor,
@@ -78,6 +82,7 @@ def cfgpp_2s_middle(
     return cfgpp_step(x, guided if mixed else uncond, uncond, sigma=sigma, sigma_next=sigma_middle, kind=kind)
 
 
+@operands
 def cfgpp_2s_end(
     x: Tensor,
     guided: Tensor,
@@ -104,6 +109,7 @@ def middle_sigma(sigma: float, sigma_next: float, *, kind: str) -> float:
     return flow_sigma(ratio) if kind == "flow" else ratio
 
 
+@operands
 def renoise(
     x: Tensor, noise: Tensor, *, sigma_down: float, sigma_next: float, kind: str, s_noise: float = 1.0
 ) -> Tensor:

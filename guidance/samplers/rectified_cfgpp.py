@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from ..tensors.convert import noise_level
+from ..tensors.operands import operands
 from ..tensors.reduce import wide
 
 __all__ = ["euler_step", "predictor_sigma", "rectified_alpha", "rectified_cfgpp"]
@@ -34,11 +35,13 @@ def predictor_sigma(sigma: float, sigma_next: float, *, fraction: float = 0.5) -
     return sigma + fraction * (sigma_next - sigma)
 
 
+@operands
 def euler_step(x: Tensor, denoised: Tensor, *, sigma: float, sigma_next: float) -> Tensor:
     """x + (s' - s)(x - D)/s: along the velocity (flow) or the noise (VE) that belongs to a prediction."""
     return torch.lerp(wide(denoised), wide(x), sigma_next / sigma).to(x.dtype)
 
 
+@operands
 def rectified_cfgpp(
     cond: Tensor, guided_middle: Tensor, cond_middle: Tensor, *, sigma: float, sigma_middle: float
 ) -> Tensor:

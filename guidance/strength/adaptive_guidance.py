@@ -14,6 +14,7 @@ eps are x, so gamma is 1.
 
 from torch import Tensor
 
+from ..tensors.operands import operands
 from ..tensors.reduce import per_sample, products_of_residuals, safe
 
 __all__ = ["adaptive_similarity"]
@@ -26,6 +27,7 @@ _SIGNAL = {
 }
 
 
+@operands(dtype_of="wide")
 def adaptive_similarity(
     cond: Tensor, uncond: Tensor, *, x: Tensor, sigma: float | Tensor, kind: str, space: str = "eps"
 ) -> Tensor:

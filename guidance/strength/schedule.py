@@ -27,6 +27,7 @@ Departures: host scale throughout. Papers that write eps = eps_c + W (eps_c - ep
 
 import functools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ..tensors.convert import flow_sigma
@@ -224,18 +225,22 @@ class Triangle(Schedule):
     Jin, Shi, Gu 2025, arXiv 2509.22007 (TV-CFG). The raw weights w_i rise with the step index from `low` to
     2 mean - low and fall back to `low`; for even N one step alone, of the falling half, is at the top. They are then
     multiplied by mean / sum_i w_i dt_i, after which the ends are no longer exactly `low`. dt_i is the step's share of
-    the run. For flow it is the difference in t, as in the paper. For VE models it is 1/N, because their timesteps are
-    spaced evenly in the index while their sigmas are not. A run that ends above 0 is normalised over the part that it
-    covers. `values` are the weights of the steps, filled in by `for_run`; without them `weight` is the raw,
-    unnormalised triangle. Between steps the nearest step counts. mean = low is the constant.
+    the run. For flow it is the difference in t, as in the paper. For VE models it is 1/N with `over` "steps"; with
+    "time" it is the difference in the timesteps of Stable Diffusion's training, which the paper's mean is over. A
+    scheduler that spaces its timesteps evenly gives the same in both ways. Karras's does not: there a mean of 7.5 in 20
+    steps is 9.6 in time. A run that ends above 0 is normalised over the part that it covers. `values` are the weights
+    of the steps, filled in by `for_run`; without them `weight` is the raw, unnormalised triangle. Between steps the
+    nearest step counts. mean = low is the constant.
     """
 
     mean: float
     low: float = 1.0
     values: tuple[float, ...] = ()
+    over: str = "steps"
 
     def __post_init__(self):
         _finite(self, "mean", "low")
+        _require(self.over in ("steps", "time"), self, "over", 'must be "steps" or "time"')
         _require(self.low >= 0.0, self, "low", "must not be below 0")
         _require(self.mean >= self.low, self, "mean", f"must not be below low, which is {self.low:g}")
 
@@ -248,13 +253,14 @@ class Triangle(Schedule):
         if len(sigmas) < 2:
             return self
         raw = _triangle(self.low, 2.0 * self.mean - self.low, len(sigmas) - 1)
-        mean = sum(w * dt for w, dt in zip(raw, _shares(sigmas, kind), strict=True))
+        mean = sum(w * dt for w, dt in zip(raw, _shares(_TIMES[self.over, kind](sigmas)), strict=True))
         if mean == 0.0:  # low = 0, and only steps at the ends of the triangle cover any distance
             return replace(self, values=(self.mean,) * len(raw))
         return replace(self, values=tuple(w * (self.mean / mean) for w in raw))
 
     def __str__(self) -> str:
-        return f"stage-wise {self.low:g} up and back with mean {self.mean:g}"
+        in_time = " in the model's time" if self.over == "time" else ""
+        return f"stage-wise {self.low:g} up and back with mean {self.mean:g}{in_time}"
 
 
 @dataclass(frozen=True)
@@ -456,13 +462,51 @@ def _guided_steps(steps: int, count: int, exponent: float) -> set[int]:
     return {min(math.floor(steps * i**exponent / count**exponent), steps - 1) for i in range(count)}
 
 
-def _shares(sigmas: tuple[float, ...], kind: str) -> list[float]:
+def _shares(times: Sequence[float]) -> list[float]:
     """The part of the run that each step covers, adding up to 1."""
-    n = len(sigmas) - 1
-    whole = abs(sigmas[0] - sigmas[-1])
-    if kind != "flow" or whole == 0.0:
+    n = len(times) - 1
+    whole = abs(times[0] - times[-1])
+    if whole == 0.0:
         return [1.0 / n] * n
-    return [abs(here - after) / whole for here, after in zip(sigmas[:-1], sigmas[1:], strict=True)]
+    return [abs(here - after) / whole for here, after in zip(times[:-1], times[1:], strict=True)]
+
+
+@functools.cache
+def _trained() -> tuple[float, ...]:
+    """The logarithms of the 1000 sigmas that Stable Diffusion was trained on, rising."""
+    low, high = math.sqrt(0.00085), math.sqrt(0.012)
+    signal, levels = 1.0, []
+    for i in range(1000):
+        signal *= 1.0 - (low + (high - low) * i / 999) ** 2
+        levels.append(0.5 * math.log((1.0 - signal) / signal))
+    return tuple(levels)
+
+
+def _timestep(sigma: float) -> float:
+    """Where a sigma lies among these, from 0 to 999."""
+    levels = _trained()
+    level = math.log(sigma) if sigma > 0.0 else -math.inf
+    above = sum(trained < level for trained in levels)
+    if above in (0, len(levels)):
+        return float(min(above, len(levels) - 1))
+    low, high = levels[above - 1 : above + 1]
+    return above - 1 + (level - low) / (high - low)
+
+
+def _timesteps(sigmas: Sequence[float]) -> list[float]:
+    return [_timestep(sigma) for sigma in sigmas]
+
+
+def _itself(sigmas: Sequence[float]) -> Sequence[float]:
+    return sigmas
+
+
+_TIMES = {
+    ("steps", "ve"): lambda sigmas: range(len(sigmas)),
+    ("time", "ve"): _timesteps,
+    ("steps", "flow"): _itself,
+    ("time", "flow"): _itself,
+}
 
 
 def _monotone_tangents(points: tuple[tuple[float, float], ...]) -> tuple[float, ...]:

@@ -16,6 +16,7 @@ VP v-prediction.
 import torch
 from torch import Tensor
 
+from ..tensors.operands import operands
 from ..tensors.reduce import per_sample, safe, wide
 
 __all__ = ["uncond_reuse"]
@@ -31,6 +32,7 @@ _RATIO = {
 }
 
 
+@operands
 def uncond_reuse(
     cond: Tensor,
     difference: Tensor,

@@ -16,6 +16,7 @@ import math
 import torch
 from torch import Tensor
 
+from .operands import operands
 from .reduce import per_sample, wide
 
 __all__ = [
@@ -31,26 +32,31 @@ __all__ = [
 ]
 
 
+@operands
 def eps_from_denoised(x: Tensor, denoised: Tensor, sigma: float | Tensor, *, kind: str) -> Tensor:
     """The noise prediction that belongs to `denoised`."""
     return _apply(_EPS, kind, x, denoised, sigma)
 
 
+@operands
 def v_from_denoised(x: Tensor, denoised: Tensor, sigma: float | Tensor, *, kind: str) -> Tensor:
     """The v-prediction (VE) or velocity (flow) that belongs to `denoised`."""
     return _apply(_V, kind, x, denoised, sigma)
 
 
+@operands
 def score_from_denoised(x: Tensor, denoised: Tensor, sigma: float | Tensor, *, kind: str) -> Tensor:
     """The gradient of the log density of the noisy x."""
     return _apply(_SCORE, kind, x, denoised, sigma)
 
 
+@operands
 def denoised_from_eps(x: Tensor, eps: Tensor, sigma: float | Tensor, *, kind: str) -> Tensor:
     """Inverse of `eps_from_denoised`; undefined for flow at t = 1."""
     return _apply(_FROM_EPS, kind, x, eps, sigma)
 
 
+@operands
 def denoised_from_v(x: Tensor, v: Tensor, sigma: float | Tensor, *, kind: str) -> Tensor:
     """Inverse of `v_from_denoised`."""
     return _apply(_FROM_V, kind, x, v, sigma)

@@ -13,11 +13,13 @@ Identity: none, it is a measurement. Departures: 1 where cond equals uncond, whe
 import torch
 from torch import Tensor
 
+from .operands import operands
 from .reduce import products_along, share
 
 __all__ = ["effective_scale"]
 
 
+@operands(dtype_of="wide")
 def effective_scale(guided: Tensor, cond: Tensor, uncond: Tensor) -> Tensor:
     """<D - D_u, Delta>/||Delta||^2 per sample, shape (B,), in float32 or better."""
     square, product = products_along(uncond, cond, guided)

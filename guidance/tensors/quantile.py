@@ -12,6 +12,7 @@ import math
 import torch
 from torch import Tensor
 
+from .operands import operands
 from .reduce import reduce_each, wide
 
 __all__ = ["abs_quantile"]
@@ -20,6 +21,7 @@ _LONG = 1 << 16  # from this length on, looking for bounds first is faster than 
 _PIECE = 1 << 18  # values that are filtered together, few enough to stay in the processor's cache
 
 
+@operands(dtype_of="wide", apart=["centre"])
 def abs_quantile(t: Tensor, q: float, *, per_channel: bool = False, centre: Tensor | None = None) -> Tensor:
     """The q-quantile of |t| per sample, or per sample and channel; in float32 or better, broadcasts with t.
 

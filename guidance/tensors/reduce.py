@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Iterator
 import torch
 from torch import Tensor
 
+from .operands import operands
+
 __all__ = ["dims", "dot", "norm", "per_sample"]
 
 # Values in a piece. A CPU loses time on pieces that do not fit its cache, other devices on every call.
@@ -28,11 +30,13 @@ def dims(t: Tensor) -> tuple[int, ...]:
     return tuple(range(1, t.ndim))
 
 
+@operands(dtype_of="wide")
 def dot(a: Tensor, b: Tensor) -> Tensor:
     """<a_i, b_i> per sample, (B, 1, ..., 1), in float32 or better."""
     return totals(lambda x, y: (inner(x, y),), a, b)[0]
 
 
+@operands(dtype_of="wide")
 def norm(a: Tensor) -> Tensor:
     """||a_i||_2 per sample, (B, 1, ..., 1), in float32 or better."""
     return totals(lambda x: (square(x),), a)[0].sqrt_()

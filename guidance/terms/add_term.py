@@ -13,11 +13,13 @@ Departures: the host's rescale (SLG) takes the deviations over the whole batch, 
 import torch
 from torch import Tensor
 
+from ..tensors.operands import operands
 from ..tensors.reduce import per_sample, safe, spread, wide
 
 __all__ = ["add_term"]
 
 
+@operands
 def add_term(denoised: Tensor, cond: Tensor, weak: Tensor, *, scale: float | Tensor, rescale: float = 0.0) -> Tensor:
     """D + s (D_c - D_bad), in the dtype of `denoised`."""
     s = per_sample(scale, denoised)

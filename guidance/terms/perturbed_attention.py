@@ -14,10 +14,12 @@ Departures: none.
 from torch import Tensor
 
 from ..cfg import cfg
+from ..tensors.operands import operands
 
 __all__ = ["perturbed_attention"]
 
 
+@operands(dtype_of="value")
 def perturbed_attention(attention: Tensor, value: Tensor, *, strength: float | Tensor) -> Tensor:
     """(1 - u) A V + u V, in the dtype of `value`."""
     return cfg(value, attention, scale=strength)

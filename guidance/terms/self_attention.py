@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..tensors.blur import blur_matrix
+from ..tensors.operands import operands
 from ..tensors.reduce import per_sample, wide
 
 __all__ = ["attention_mass", "blurred_where_attended", "with_same_noise"]
@@ -28,6 +29,7 @@ TAPS = 9
 _AT_ONCE = 1 << 24  # values of the attention map that are computed together
 
 
+@operands(dtype_of="wide")
 def attention_mass(queries: Tensor, keys: Tensor, tokens: slice = slice(None)) -> Tensor:
     """How much attention the n tokens of `tokens` give to each of them, (B, n), in float32.
 
@@ -42,6 +44,7 @@ def attention_mass(queries: Tensor, keys: Tensor, tokens: slice = slice(None)) -
     return mass
 
 
+@operands(apart=["mass"])
 def blurred_where_attended(denoised: Tensor, mass: Tensor, *, size: tuple[int, int, int], sigma: float) -> Tensor:
     """B, in the dtype of `denoised`.
 
@@ -58,6 +61,7 @@ def blurred_where_attended(denoised: Tensor, mass: Tensor, *, size: tuple[int, i
     return torch.lerp(d, height @ d @ width.T, mask.to(d.dtype)).to(denoised.dtype)
 
 
+@operands
 def with_same_noise(x: Tensor, denoised: Tensor, other: Tensor, sigma: float | Tensor, *, kind: str) -> Tensor:
     """The noisy x in which `other` takes the place of `denoised`, under the same noise."""
     keep = 1.0 - per_sample(sigma, x) if kind == "flow" else 1.0

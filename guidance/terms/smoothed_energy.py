@@ -17,12 +17,14 @@ import torch
 from torch import Tensor
 
 from ..tensors.blur import blur_matrix
+from ..tensors.operands import operands
 
 __all__ = ["smooth_queries"]
 
 MEAN_ABOVE = 9999.0
 
 
+@operands
 def smooth_queries(queries: Tensor, *, size: tuple[int, int, int], sigma: float) -> Tensor:
     """The blurred queries of a map of `size` (frames, height, width) tokens.
 

@@ -15,11 +15,13 @@ a UNet's transformer of one layer both forms are the same.
 
 from torch import Tensor
 
+from ..tensors.operands import operands
 from ..tensors.reduce import wide
 
 __all__ = ["shuffle_added", "shuffle_tokens"]
 
 
+@operands(apart=["order"])
 def shuffle_tokens(tokens: Tensor, *, order: Tensor) -> Tensor:
     """P H.
 
@@ -30,6 +32,7 @@ def shuffle_tokens(tokens: Tensor, *, order: Tensor) -> Tensor:
     return tokens.index_select(-2, order)
 
 
+@operands(dtype_of="after", apart=["order"])
 def shuffle_added(before: Tensor, after: Tensor, *, order: Tensor) -> Tensor:
     """H + P (B(H) - H) for H `before` and B(H) `after`, in the dtype of `after`.
 

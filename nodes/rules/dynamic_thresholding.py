@@ -89,8 +89,8 @@ class DynamicThresholding(io.ComfyNode):
                     high=100.0,
                     step=0.1,
                     tooltip="m, the weight whose contrast is kept, while the sampler's cfg w may be 10 to 20: 5-8 "
-                    "for SD and SDXL, 3-5 for SD3. A number or a Guidance Schedule. m = w switches it off. "
-                    "Unused by imagen.",
+                    "for SD and SDXL, 3-5 for SD3; the original node begins with 7. A number or a Guidance Schedule. "
+                    "m = w switches it off. Unused by imagen.",
                 ),
                 io.Float.Input(
                     "percentile",
@@ -100,14 +100,14 @@ class DynamicThresholding(io.ComfyNode):
                     step=0.001,
                     round=0.0001,
                     tooltip="p, the share of values that stays inside the limit: 0.95 to 1. 1 = nothing is clipped "
-                    "and all is scaled to the range of m; smaller leaves more contrast. strength 0 switches "
-                    "it off.",
+                    "and all is scaled to the range of m, as the original node begins; smaller leaves more contrast. "
+                    "strength 0 switches it off.",
                 ),
                 io.Boolean.Input(
                     "per_channel",
                     default=True,
-                    tooltip="mimic: measure every latent channel on its own (on, the usual choice), or all together "
-                    "(off). imagen ignores it.",
+                    tooltip="mimic: measure the range of every latent channel on its own (on, the usual choice), or "
+                    "of all together (off). Each keeps its mean. imagen ignores it.",
                     advanced=True,
                 ),
                 io.Combo.Input(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from comfy_api.latest import io
 
-from ...guidance import Constant, fdg, fresca
+from ...guidance import Constant, fdg, fresca, fresca_cutoff
 from ..engine import inputs, pipeline
 from ..engine.stages import Combine
 from . import CATEGORY
@@ -23,6 +23,11 @@ def three_bands(low, middle, high, m):
 
 
 def two_regions(low, high, cutoff, m):
+    return fresca(m.cond, m.uncond, scale=m.scale, low=low, high=high, cutoff=cutoff)
+
+
+def adaptive_regions(low, high, m):
+    cutoff = fresca_cutoff(m.cond, m.uncond)
     return fresca(m.cond, m.uncond, scale=m.scale, low=low, high=high, cutoff=cutoff)
 
 
@@ -75,6 +80,29 @@ MODES = {
                 "middle", 0.7, 0.0, 10.0, 0.05, "The same for shapes of 4 to 8 latent pixels: 0.5 to 1.5. All 1 = off."
             ),
             inputs.plain_float("high", 1.0, 0.0, 10.0, 0.05, "The same for fine detail: 1 to 3. All 1 = off."),
+        ],
+    ),
+    # An option of its own, and no input of FreSca: a saved workflow would take up the default of a new input.
+    "FreSca adaptive": Mode(
+        adaptive_regions,
+        [
+            inputs.plain_float(
+                "low",
+                1.0,
+                0.0,
+                10.0,
+                0.05,
+                "l: frequencies up to the border get l times cfg: 0.5 to 1. 1, with high 1 = plain CFG.",
+            ),
+            inputs.plain_float(
+                "high",
+                1.5,
+                0.0,
+                10.0,
+                0.05,
+                "h: frequencies beyond the border get h times cfg: 1.2 (SD3) to 1.5 (SDXL, and the authors' code). 1, "
+                "with low 1 = plain CFG.",
+            ),
         ],
     ),
     "FreSca": Mode(
@@ -135,7 +163,8 @@ class FrequencyDecoupled(io.ComfyNode):
                     "mode",
                     options=[io.DynamicCombo.Option(name, mode.fields) for name, mode in MODES.items()],
                     tooltip="FDG (arXiv 2506.19713): two soft bands of a Laplacian pyramid, with low below high. FDG 3 "
-                    "bands: the same with a middle one. FreSca (arXiv 2504.02154): a sharp border in the spectrum. "
+                    "bands: the same with a middle one. FreSca adaptive (arXiv 2504.02154): a sharp border in the "
+                    "spectrum, found at every step as in the authors' code. FreSca: with a border of your own. "
                     "strength 0 switches it off.",
                 ),
                 inputs.strength_input(),

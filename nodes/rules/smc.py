@@ -19,11 +19,11 @@ HIGHEST = 2.0
 LAMBDA = inputs.plain_float(
     "lam",
     5.0,
-    1.0,
+    0.0,
     20.0,
-    0.5,
-    "lambda, how much the corrected error of the step before decides the side of the push: 5. 1 = not at all. gain 0 "
-    "switches the node off.",
+    0.05,
+    "lambda, how much the corrected error of the step before decides the side of the push: 5, or 0.05 as in the "
+    "authors' code. 1 = not at all, less = against it. gain 0 switches the node off.",
 )
 
 

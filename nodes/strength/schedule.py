@@ -130,8 +130,16 @@ SHAPES = (
         [
             weight("mean", 5.0, "w, the mean over the run, which is kept (stage-wise, arXiv 2509.22007): 3 to 9."),
             weight("low", 1.0, "The weight at both ends, before the mean is restored. Equal to mean = a constant."),
+            io.Combo.Input(
+                "mean_over",
+                options=["steps", "time"],
+                default="steps",
+                optional=True,
+                tooltip="What the mean is over: steps, or the model's time as in the paper. They differ for schedulers "
+                "such as karras: 7.5 over 20 of its steps is 9.6 over time. Flow models: time in both.",
+            ),
         ],
-        lambda v: Triangle(v["mean"], v["low"]),
+        lambda v: Triangle(v["mean"], v["low"], over=v["mean_over"]),
     ),
     Shape(
         "beta",
@@ -234,6 +242,8 @@ def build(chosen: dict):
     for field in shape.inputs:
         if isinstance(field, io.Float.Input):
             values[field.id] = inputs.finite_float(NAME, field.id, chosen[field.id], field.min, field.max)
+        if isinstance(field, io.Combo.Input):
+            values[field.id] = inputs.choice(NAME, field.id, chosen.get(field.id, field.default), field.options)
     try:
         return shape.build(values)
     except ValueError as error:

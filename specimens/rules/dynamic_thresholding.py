@@ -44,30 +44,35 @@ def literal_imagen(d, p):
     return np.clip(d, -s, s) / s
 
 
-def literal_mimic(c, u, w, m, p, per_channel, startpoint, measure, phi):
-    if per_channel:
-        channels = [
-            literal_mimic(ci[None], ui[None], w, m, p, False, startpoint, measure, phi)
-            for ci, ui in zip(c, u, strict=True)
-        ]
-        return np.concatenate(channels)
-    M, G = oracle.cfg(c, u, m), oracle.cfg(c, u, w)
-    Mc, Gc = M - M.mean(), G - G.mean()
+def literal_mimic(c, u, w, m, p, separate, startpoint, measure, phi):
+    """As the source does it: in both modes around the mean of each channel; jointly only what the range is."""
+    M, G = (oracle.cfg(c, u, weight).reshape(len(c), -1) for weight in (m, w))
+    mu_M, mu_G = M.mean(1, keepdims=True), G.mean(1, keepdims=True)
+    Mc, Gc = M - mu_M, G - mu_G
+    of = {"axis": 1, "keepdims": True} if separate else {}
     if measure == "ad":
-        a_M, a_G = np.abs(Mc).max(), np.quantile(np.abs(Gc), p)
+        a_M, a_G = np.abs(Mc).max(**of), np.quantile(np.abs(Gc), p, **of)
     else:
-        n = max(G.size - 1, 1)
-        a_M, a_G = np.sqrt((Mc**2).sum() / n), np.sqrt((Gc**2).sum() / n)
-    if startpoint == "mean" and measure == "ad":
-        bound = max(a_M, a_G)
-        R = G if bound == 0 else np.clip(Gc, -bound, bound) / bound * a_M + G.mean()
-    elif a_G == 0:
-        R = G
-    elif startpoint == "mean":
-        R = Gc / a_G * a_M + G.mean()
-    else:
-        R = G * a_M / a_G
-    return phi * R + (1 - phi) * G
+        n = max((G.shape[1] if separate else G.size) - 1, 1)
+        a_M, a_G = np.sqrt((Mc**2).sum(**of) / n), np.sqrt((Gc**2).sum(**of) / n)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        if startpoint == "zero":
+            whole = a_G
+            R = G * (a_M / a_G)
+        elif measure == "std":
+            whole = a_G
+            R = Gc / a_G * a_M + mu_G
+        else:
+            whole = np.maximum(a_M, a_G)
+            R = np.clip(Gc, -whole, whole) / whole * a_M + mu_G
+    R = np.where(whole > 0, R, G)  # ours: the source divides by 0
+    return (phi * R + (1 - phi) * G).reshape(c.shape)
+
+
+def drift(p, w, result):
+    """How far the mean of each channel is from that of plain CFG."""
+    apart = (result - plain(p, w)).flatten(2).mean(2)
+    return apart / (1.0 + plain(p, w).flatten(2).abs().amax(2))
 
 
 def within_one(t):
@@ -88,6 +93,7 @@ def mimicking(percentile, per_channel, startpoint, measure, phi):
         ours,
         lambda s, w: literal_mimic(s.cond, s.uncond, w, 2.5, *knobs.values(), phi),
         reductions=tuple(reductions),
+        laws=(("each channel keeps its mean", drift),) if startpoint == "mean" and percentile == 1.0 else (),
         # The quantile is float32 for every input.
         exact=1e-11 if percentile == 1.0 or measure == "std" else 1e-6,
     )
@@ -111,6 +117,7 @@ FORMULAS = [
     mimicking(0.9, False, "zero", "ad", 0.7),
     mimicking(1.0, True, "mean", "std", 0.7),
     mimicking(1.0, False, "zero", "std", 1.0),
+    mimicking(1.0, False, "mean", "std", 1.0),
 ]
 
 DEFAULTS = [
@@ -173,14 +180,15 @@ def mimic(p, percentile=0.995, **knobs):
 def quantile_mimic(p, keep):
     """Mimic thresholding around the mean, by largest deviation, as it is written with torch.quantile.
 
-    keep: 2 for each channel, 1 for each sample.
+    keep: 2 for the range of each channel, 1 for that of each sample.
     """
-    guided = (p.uncond + (p.cond - p.uncond) * 12.0).flatten(keep)
-    lower = (p.uncond + (p.cond - p.uncond) * 6.0).flatten(keep)
+    guided = (p.uncond + (p.cond - p.uncond) * 12.0).flatten(2)
+    lower = (p.uncond + (p.cond - p.uncond) * 6.0).flatten(2)
     mean = guided.mean(-1, keepdim=True)
     centred = guided - mean
-    wanted = (lower - lower.mean(-1, keepdim=True)).abs().amax(-1, keepdim=True)
-    actual = torch.quantile(centred.abs(), 0.995, dim=-1, keepdim=True)
+    lower = lower - lower.mean(-1, keepdim=True)
+    wanted = lower.abs().flatten(keep).amax(-1).view(*p.cond.shape[:keep], *[1] * (3 - keep))
+    actual = torch.quantile(centred.abs().flatten(keep), 0.995, dim=-1).view_as(wanted)
     limit = torch.maximum(wanted, actual)
     return (centred.clamp(-limit, limit) / limit * wanted + mean).view_as(p.cond)
 

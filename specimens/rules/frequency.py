@@ -5,7 +5,7 @@ import numpy as np
 import guidance as g
 
 from .. import oracle
-from ..kinds import Defaults, Formula, Function, Node, Picture, Row, Run, Setting, Way
+from ..kinds import Defaults, Formula, Function, Helper, Node, Picture, Row, Run, Setting, Way
 from ..pictures import HIGH, LOW, option
 from ..predictions import at_seven, plain, uncond
 from ..workflows import azimuth, picture
@@ -28,7 +28,7 @@ TABLE = [
         paper="2504.02154",
         use="more detail at the usual cfg",
         passes="2",
-        node=f"{NODE}: FreSca",
+        node=f"{NODE}: FreSca adaptive, FreSca",
         formula="rules/fresca",
     ),
 ]
@@ -96,6 +96,30 @@ def literal_fresca(c, u, w, low, high, cutoff):
     return u + w * np.stack([filtered(picture) for picture in pictures_of(c - u)]).reshape(c.shape)
 
 
+def literal_cutoff(c, u, energy=0.2):
+    """The border that the authors' code takes, in lines of the shorter side, as our share of Nyquist.
+
+    Their sum runs from the finest negative frequency towards the middle, so the lines beyond the border hold the share.
+    """
+    d = pictures_of(c - u)
+    height, width = d.shape[-2:]
+    spectrum = np.fft.fftshift(np.fft.fft2(d), (-2, -1))
+    magnitude = np.abs(spectrum).mean(0)
+    rows = [magnitude[height // 2]] if c.ndim == 2 else [magnitude[height // 2], magnitude[:, width // 2]]
+    shorter = width if c.ndim == 2 else min(height, width)
+
+    def lines(row):
+        total = np.cumsum(row)
+        return min(np.nonzero(total >= energy * total[-1])[0][0], shorter // 4)
+
+    border = max(3, sum(map(lines, rows)) // len(rows))
+    return (border + 0.5) / (shorter / 2)
+
+
+def literal_adaptive(c, u, w, low, high):
+    return literal_fresca(c, u, w, low, high, literal_cutoff(c, u))
+
+
 # ---- The formulas
 
 
@@ -105,6 +129,10 @@ def fdg(*gains):
 
 def fresca(low, high, cutoff=0.3):
     return lambda p, w: g.fresca(p.cond, p.uncond, scale=w, low=low, high=high, cutoff=cutoff)
+
+
+def adaptive(low, high):
+    return lambda p, w: fresca(low, high, g.fresca_cutoff(p.cond, p.uncond))(p, w)
 
 
 def at_half(p, w):
@@ -135,11 +163,22 @@ FORMULAS = [
         reductions=(("1 and 1", fresca(1.0, 1.0), plain), ("low = high", fresca(0.5, 0.5), at_half)),
         pictures=True,
     ),
+    Formula(
+        "fresca, adaptive",
+        adaptive(0.7, 1.5),
+        lambda s, w: literal_adaptive(s.cond, s.uncond, w, 0.7, 1.5),
+        at=((0.0, uncond),),
+        reductions=(("1 and 1", adaptive(1.0, 1.0), plain),),
+        pictures=True,
+    ),
 ]
+
+HELPERS = [Helper("fresca_cutoff")]
 
 DEFAULTS = [
     Defaults("fdg", {"gains": (1.0, 0.5)}),
     Defaults("fresca", {"low": 1.0, "high": 1.25, "cutoff": 0.3}),
+    Defaults("fresca_cutoff", {"energy": 0.2}),
 ]
 
 # ---- The node
@@ -149,6 +188,7 @@ def frequency_is_off(cfg):
     return [
         {"mode": {"mode": "FDG", "low": 1.0, "high": 1.0}},
         {"mode": {"mode": "FDG 3 bands", "low": 1.0, "middle": 1.0, "high": 1.0}},
+        {"mode": {"mode": "FreSca adaptive", "low": 1.0, "high": 1.0}},
         {"mode": {"mode": "FreSca", "low": 1.0, "high": 1.0, "cutoff": 0.3}},
         {"strength": 0.0},
     ]
@@ -160,6 +200,7 @@ SETTINGS = [
     Setting("fdg", NODE, {"mode": {"mode": "FDG", "low": 0.5, "high": 1.5}, "strength": 1.0}, frequency_is_off),
     Setting("fdg_3_bands", NODE, {"mode": THREE_BANDS, "strength": 0.8}),
     Setting("fresca", NODE, {"mode": FRESCA, "strength": 1.0}),
+    Setting("fresca_adaptive", NODE, {"mode": {"mode": "FreSca adaptive", "low": 0.8, "high": 1.5}, "strength": 1.0}),
 ]
 
 WORKFLOWS = [
@@ -181,6 +222,7 @@ FUNCTIONS = [
     Function("fdg / diffusers' FDG", at_seven(g.fdg), "diffusers.frequency_decoupled", limit=1.0),
     Function("fdg, 3 bands", at_seven(g.fdg, gains=(1.0, 0.7, 0.4))),
     Function("fresca", at_seven(g.fresca)),
+    Function("fresca, adaptive", lambda p: adaptive(1.0, 1.5)(p, 7.0)),
     Function("fresca / host's FreSca", at_seven(g.fresca), "host.fresca", limit=1.0),
 ]
 

@@ -116,8 +116,8 @@ WORKFLOWS = [
 # ---- The benchmark
 
 FUNCTIONS = [
-    Function("skimmed", lambda p: g.skimmed(p.cond, p.uncond, scale=7.0, x=p.x, skim=4.0)),
-    Function("skimmed_exact", lambda p: g.skimmed_exact(p.cond, p.uncond, scale=7.0, x=p.x, skim=4.0)),
+    Function("skimmed", lambda p: g.skimmed(p.cond, p.uncond, scale=7.0, x=p.x, skim=4.0), limit=10.0),
+    Function("skimmed_exact", lambda p: g.skimmed_exact(p.cond, p.uncond, scale=7.0, x=p.x, skim=4.0), limit=10.0),
 ]
 
 RUNS = [

@@ -44,8 +44,8 @@ def second_step(p, w, **knobs):
     return g.smc(p.cond, p.uncond, scale=w, sigma=0.5, state=remembering(wide(p.second)), **knobs)
 
 
-def sliding(name, first=False, gain=0.2, relative=True, chatter_free=False):
-    knobs = {"gain": gain, "relative": relative, "chatter_free": chatter_free}
+def sliding(name, first=False, lam=5.0, gain=0.2, relative=True, chatter_free=False):
+    knobs = {"lam": lam, "gain": gain, "relative": relative, "chatter_free": chatter_free}
 
     def ours(p, w):
         return g.smc(p.cond, p.uncond, scale=w, sigma=0.5, **knobs) if first else second_step(p, w, **knobs)
@@ -53,7 +53,7 @@ def sliding(name, first=False, gain=0.2, relative=True, chatter_free=False):
     return Formula(
         f"smc, {name}",
         ours,
-        lambda s, w: literal(s.cond, s.uncond, w, 0.5, 5.0, *knobs.values(), None if first else s.second)[0],
+        lambda s, w: literal(s.cond, s.uncond, w, 0.5, *knobs.values(), None if first else s.second)[0],
         at=((1.0, cond),),
         reductions=(("gain 0", lambda p, w: second_step(p, w, **{**knobs, "gain": 0.0}), plain),),
     )
@@ -62,6 +62,8 @@ def sliding(name, first=False, gain=0.2, relative=True, chatter_free=False):
 FORMULAS = [
     sliding("first step", first=True),
     sliding("second step"),
+    sliding("lambda 0, first step", first=True, lam=0.0),
+    sliding("lambda 0.05", lam=0.05, gain=0.3),
     sliding("absolute", gain=0.4, relative=False),
     sliding("chatter-free", gain=0.5, chatter_free=True),
     sliding("absolute and chatter-free", relative=False, chatter_free=True),

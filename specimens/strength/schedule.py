@@ -71,7 +71,7 @@ DEFAULTS = [
     Defaults("Exponential", {"units": "edm"}),
     Defaults("Interval", {"outside": 1.0, "start": 0.0, "end": 1.0}),
     Defaults("SigmaInterval", {"outside": 1.0, "sigma_low": 0.28, "sigma_high": 5.42, "units": "edm"}),  # SDXL's
-    Defaults("Triangle", {"low": 1.0, "values": ()}),
+    Defaults("Triangle", {"low": 1.0, "values": (), "over": "steps"}),
 ]
 
 WORKFLOWS = [

@@ -72,7 +72,11 @@ def public(g):
     """The code of every function of `guidance/` that takes a tensor of predictions, by its name."""
     functions = {name: getattr(g, name) for name in g.__all__ if inspect.isfunction(getattr(g, name))}
     hints = {name: typing.get_type_hints(function) for name, function in functions.items()}
-    return {name: functions[name].__code__ for name, of in hints.items() if [k for k in of if of[k] is torch.Tensor]}
+    return {
+        name: inspect.unwrap(functions[name]).__code__
+        for name, of in hints.items()
+        if [k for k in of if of[k] is torch.Tensor]
+    }
 
 
 def calls_of(row, latents):

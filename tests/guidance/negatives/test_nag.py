@@ -66,13 +66,14 @@ def test_a_token_of_zeros_stays_zero():
 def test_a_long_video_is_taken_piece_by_piece(monkeypatch):
     z, other = tokens(5, (2, 37, 4), torch.float32)
     whole = g.nag(z, other, scale=5.0)
-    taken, of_tokens = [], g.nag.__globals__["_of_tokens"]
+    formula = sys.modules["guidance.negatives.nag"]
+    taken, of_tokens = [], formula._of_tokens
 
     def counted(further, z, *rest, **knobs):
         taken.append(len(z))
         return of_tokens(further, z, *rest, **knobs)
 
-    monkeypatch.setitem(g.nag.__globals__, "_of_tokens", counted)
+    monkeypatch.setattr(formula, "_of_tokens", counted)
     monkeypatch.setattr(sys.modules["guidance.tensors.reduce"], "_PIECE", 40)
     assert torch.equal(g.nag(z, other, scale=torch.tensor([5.0, 5.0])), whole)
     assert taken == [10, 10, 10, 7] * 2

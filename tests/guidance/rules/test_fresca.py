@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import guidance as g
+from specimens.rules.frequency import literal_cutoff
 
 from ..drawing import drawn
 
@@ -46,6 +47,47 @@ def test_the_ends_of_the_cutoff():
     mean = delta.mean((-2, -1), keepdim=True)
     torch.testing.assert_close(filtered(delta, low=0.5, high=2.0, cutoff=0.0), 2.0 * delta - 1.5 * mean)
     torch.testing.assert_close(filtered(delta, low=0.5, high=2.0, cutoff=1.5), 0.5 * delta)
+
+
+SIZES = [(3, 64, 64), (3, 96, 64), (2, 7, 40, 57), (3, 128)]
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("decay", [0.0, 1.0, 2.0])
+def test_the_adaptive_border_is_that_of_the_authors(size, decay):
+    """Of white differences, and of smoother ones, of which more lines are passed; each sample has its own."""
+    cond, uncond = pair(2, *size, seed=4)
+    spectrum = torch.fft.fftn(cond - uncond, dim=(-1,) if len(size) == 2 else (-2, -1))
+    radius = torch.ones(())
+    for n, axis in zip(size[-2:] if len(size) > 2 else size[-1:], (-2, -1) if len(size) > 2 else (-1,), strict=True):
+        shape = [n if i == len(size) + axis else 1 for i in range(len(size))]
+        radius = radius + torch.fft.fftfreq(n, d=0.5).abs().mul(n / 8).view(shape)
+    shaped = spectrum / radius ** torch.tensor([decay, decay / 2]).view(2, *[1] * len(size))
+    cond = uncond + torch.fft.ifftn(shaped, dim=(-1,) if len(size) == 2 else (-2, -1)).real
+    found = g.fresca_cutoff(cond, uncond)
+    assert found.tolist() == pytest.approx(
+        [literal_cutoff(c.numpy(), u.numpy()) for c, u in zip(cond, uncond, strict=True)]
+    )
+
+
+def test_the_adaptive_border_lies_where_the_notes_of_its_authors_code_put_it():
+    """0.35 to 0.5 of Nyquist, and half a line, for predictions that differ in everything at sides of 64 to 160."""
+    for side in (64, 128, 160):
+        found = g.fresca_cutoff(*pair(1, 4, side, side, seed=side)).item()
+        assert 0.35 <= found - 1.0 / side <= 0.5
+
+
+def test_a_small_picture_has_no_fine_part():
+    assert (g.fresca_cutoff(*pair(2, 3, 4, 4)) > math.sqrt(2)).all()
+
+
+def test_every_sample_has_its_own_cutoff():
+    cond, uncond = pair(3, 2, 9, 12)
+    cutoffs = torch.tensor([0.2, 0.5, 0.9])
+    whole = g.fresca(cond, uncond, scale=6.0, high=1.5, cutoff=cutoffs)
+    for i, cutoff in enumerate((0.2, 0.5, 0.9)):
+        alone = g.fresca(cond[i : i + 1], uncond[i : i + 1], scale=6.0, high=1.5, cutoff=cutoff)
+        assert torch.equal(whole[i : i + 1], alone)
 
 
 def test_frames_have_spectra_of_their_own():

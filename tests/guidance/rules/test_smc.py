@@ -40,6 +40,16 @@ def test_a_small_error_alternates(e):
     assert errors(e) == pytest.approx([e - K, e + K] * 3)
 
 
+@pytest.mark.parametrize("e", [0.9, 0.18, 0.05])
+def test_below_a_lambda_of_1_no_error_alternates(e):
+    assert errors(e, lam=0.05) == pytest.approx([e - K] * 6)
+
+
+@pytest.mark.parametrize("e", [0.9, 0.18, 0.05])
+def test_at_a_lambda_of_0_an_error_that_does_not_change_is_left_alone(e):
+    assert errors(e, lam=0.0) == pytest.approx([e] * 6)
+
+
 @pytest.mark.parametrize("e", [0.9, 0.21, 0.18, 0.05])
 def test_the_soft_threshold_only_shrinks(e):
     assert errors(e, chatter_free=True) == pytest.approx([max(e - K, 0.0)] * 6)

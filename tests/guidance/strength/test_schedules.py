@@ -90,6 +90,7 @@ def test_every_progress_has_a_finite_weight(schedule, kind, sigmas, p, sigma):
             "16 for sigma in (0.28, inf], 1 elsewhere",
         ),
         (g.Triangle(5.0), "stage-wise 1 up and back with mean 5"),
+        (g.Triangle(5.0, over="time"), "stage-wise 1 up and back with mean 5 in the model's time"),
         (g.Beta(6.0), "6 times Beta(2, 3), at least 1"),
         (g.Exponential(5.0, 0.7), "5 times exp(0.7 (1 - t of the noise level))"),
         (g.Exponential(5.0, 0.7, units="host"), "5 times exp(0.7 (1 - t))"),
@@ -169,7 +170,15 @@ def test_sigma_interval_moves_to_flow_levels_of_equal_signal_to_noise():
     assert native.for_run(FLOW, "flow") == native and native.for_run(RUN, "ve") == native
 
 
-def triangle_oracle(mean, low, sigmas, flow):
+def ddpm_times(sigmas):
+    """Where the sigmas lie among the 1000 levels that Stable Diffusion was trained on."""
+    betas = np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2
+    signal = np.cumprod(1 - betas)
+    trained = np.log(np.sqrt((1 - signal) / signal))
+    return np.interp(np.log(np.maximum(sigmas, 1e-9)), trained, np.arange(1000))
+
+
+def triangle_oracle(mean, low, sigmas, flow, times=None):
     """The published construction: two linspaces over the step index, then the mean over the run restored."""
     n, high = len(sigmas) - 1, 2 * mean - low
     if n % 2 == 0:
@@ -179,6 +188,7 @@ def triangle_oracle(mean, low, sigmas, flow):
         half = (n + 1) // 2
         raw = np.concatenate([np.linspace(low, high, half), np.linspace(high, low, half)[1:]])
     t = np.asarray(sigmas) if flow else np.linspace(1, 0, n + 1)
+    t = t if times is None else times
     dt = (t[:-1] - t[1:]) / (t[0] - t[-1])
     return raw * mean / (raw * dt).sum(), dt
 
@@ -214,6 +224,35 @@ def test_triangle_example_of_the_paper():
     timesteps = np.linspace(1.0, 1e-3, 10)  # SD3: shift 3 over 1000 training steps
     shifted = np.append(3 * timesteps / (1 + 2 * timesteps), 0.0)
     np.testing.assert_allclose(weights_of(g.Triangle(5.0), shifted, "flow") / raw, 0.9841, atol=1e-4)
+
+
+def karras(steps):
+    ramp = np.linspace(0, 1, steps)
+    return np.append((14.614642 ** (1 / 7) + ramp * (0.0291672 ** (1 / 7) - 14.614642 ** (1 / 7))) ** 7, 0.0)
+
+
+def exponential(steps):
+    return np.append(np.exp(np.linspace(math.log(14.614642), math.log(0.0291672), steps)), 0.0)
+
+
+@pytest.mark.parametrize("scheduler,before", [(karras, 9.63), (exponential, 8.67)])
+@pytest.mark.parametrize("steps", [20, 7])
+def test_the_mean_of_a_triangle_is_kept_in_the_models_time(scheduler, before, steps):
+    sigmas = scheduler(steps)
+    times = ddpm_times(sigmas)
+    expected, dt = triangle_oracle(7.5, 1.0, sigmas, False, times)
+    got = weights_of(g.Triangle(7.5, over="time"), sigmas, "ve")
+    np.testing.assert_allclose(got, expected, rtol=1e-9)
+    assert (got * dt).sum() == pytest.approx(7.5)
+    in_steps = weights_of(g.Triangle(7.5), sigmas, "ve")
+    assert in_steps.mean() == pytest.approx(7.5)
+    if steps == 20:
+        assert (in_steps * dt).sum() == pytest.approx(before, abs=0.01)
+
+
+def test_the_time_of_a_flow_model_is_its_sigma_in_both_ways():
+    bound = g.Triangle(5.0, over="time").for_run(FLOW, "flow")
+    assert bound.values == g.Triangle(5.0).for_run(FLOW, "flow").values
 
 
 def test_triangle_of_short_runs_and_degenerate_means():
@@ -401,6 +440,7 @@ NAN, INF = math.nan, math.inf
         (lambda: g.SigmaInterval(7.0, units="vp"), 'SigmaInterval: units must be "edm" or "host" (got vp).'),
         (lambda: g.Triangle(0.5), "Triangle: mean must not be below low, which is 1 (got 0.5)."),
         (lambda: g.Triangle(5.0, low=-1.0), "Triangle: low must not be below 0 (got -1.0)."),
+        (lambda: g.Triangle(5.0, over="t"), 'Triangle: over must be "steps" or "time" (got t).'),
         (lambda: g.Beta(6.0, a=0.5), "Beta: a must be at least 1"),
         (lambda: g.Beta(6.0, b=0.5), "Beta: b must be at least 1"),
         (lambda: g.Beta(6.0, floor=NAN), "Beta: floor must be a finite number (got nan)."),

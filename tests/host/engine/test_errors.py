@@ -290,6 +290,7 @@ def chosen(shape, **values):
         (chosen("per step", weights="7 six"), "six"),
         (chosen("per step", weights="7 nan"), "nan"),
         (chosen("triangle", mean=1.0, low=2.0), "mean"),
+        (chosen("triangle", mean=5.0, low=1.0, mean_over="t"), "input mean_over: there is no 't'"),
         (chosen("curve", curve=[], low=1.0, high=7.0), "point"),
         (chosen("curve", curve=[(0.0, 0.0), (1.0, 1.0)], low=8.0, high=7.0), "low"),
         (chosen("upside down"), "choose one of interval, sigma interval"),
@@ -316,6 +317,12 @@ def test_the_defaults_of_every_shape_make_a_schedule(shape):
     steps = 20
     bound = made.for_run(tuple(14.6 * (1 - i / steps) for i in range(steps + 1)), "ve")
     assert all(0.0 <= bound.weight(i / (steps - 1), 1.0) <= 100.0 for i in range(steps))
+
+
+def test_a_triangle_that_was_saved_without_its_last_input_has_its_mean_over_the_steps():
+    made = run_node(schedule.GuidanceSchedule, chosen("triangle", mean=5.0, low=1.0))
+    assert made == schedule.Triangle(5.0, 1.0, over="steps")
+    assert schedule.GuidanceSchedule.validate_inputs(shape=chosen("triangle", mean=5.0, low=1.0)) is True
 
 
 def test_a_report_of_an_empty_run(said):
