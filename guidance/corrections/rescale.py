@@ -3,11 +3,13 @@
 Paper: Lin, Liu, Li, Yang 2023, "Common Diffusion Noise Schedules and Sample Steps are Flawed" (Rescale CFG), arXiv
 2305.08891, section 3.4.
 Formula: G' = phi r G + (1 - phi) G,  r = std(C)/std(G)
-Space: that of the tensors; the paper's are v-predictions. `rescale` takes them as they come. `rescale_denoised` takes
-denoised predictions and rescales their v, eps or x0 without converting them: v and eps are y = x - b D up to a factor,
-    v      b = sigma^2 + 1 (VE), 1 (flow: the velocity)
+Space: that of the tensors; the paper's are v-predictions. `rescale` takes them as they come. `rescale_output` takes
+denoised predictions and rescales what a network would put out for them, without converting them: that is y = x - b D up
+to a factor, b = q/p of `Parametrisation`, and scaling y by k = 1 + phi (r - 1) gives D' = k D + (1 - k) x/b.
+`rescale_denoised` does so in one of three spaces:
+    v      b = (sigma^2 + d^2)/d^2 (VE; d = data_sigma), 1 (flow: the velocity)
     eps    b = 1 (VE), 1 - t (flow)
-and scaling y by k = 1 + phi (r - 1) gives D' = k D + (1 - k) x/b.
+    x0     D' = k D
 Shapes: all (B, C, *spatial); one standard deviation per sample, over everything but the batch. Units: phi in [0, 1],
 0.7 in the paper, a float or a tensor of B values; sigma is the host's.
 Identity: phi = 0, or guided equal to cond, returns guided bit for bit.
@@ -18,15 +20,35 @@ takes deviations over dimensions 1 to 3 alone; these omit the width of a video, 
 import torch
 from torch import Tensor
 
+from ..tensors.parametrisation import Parametrisation
 from ..tensors.reduce import per_sample, safe, spread, spreads_of_sums, weighted_sum, wide
 
-__all__ = ["rescale", "rescale_denoised"]
+__all__ = ["rescale", "rescale_denoised", "rescale_output"]
 
 
 def rescale(guided: Tensor, cond: Tensor, *, phi: float | Tensor = 0.7) -> Tensor:
     """phi r G + (1 - phi) G, in the dtype of `guided`."""
     g = wide(guided)
     return (g * (1.0 + _change(spread(g), spread(cond), phi))).to(guided.dtype)
+
+
+def rescale_output(
+    guided: Tensor,
+    cond: Tensor,
+    *,
+    x: Tensor,
+    sigma: float | Tensor,
+    of: Parametrisation,
+    phi: float | Tensor = 0.7,
+) -> Tensor:
+    """D' for denoised predictions, rescaled as the outputs of a network; in the dtype of `guided`."""
+    p, q, _ = of.coefficients(per_sample(sigma, x))
+    if of.predicts == "x0":
+        return rescale(guided, cond, phi=phi)
+    b = q / p
+    change = _change(*spreads_of_sums(x, -b, guided, cond), phi)
+    # At t = 1 the eps of a flow does not depend on D, so b and the change are 0.
+    return weighted_sum((1.0 + change, guided), (-change / safe(b), x))
 
 
 def rescale_denoised(
@@ -38,6 +60,7 @@ def rescale_denoised(
     kind: str,
     space: str = "v",
     phi: float | Tensor = 0.7,
+    data_sigma: float = 1.0,
 ) -> Tensor:
     """D', in the dtype of `guided`, for denoised predictions; space is "v", "eps" or "x0".
 
@@ -45,12 +68,9 @@ def rescale_denoised(
     """
     if space not in SPACES:
         raise ValueError(f"space must be one of {', '.join(SPACES)}, got {space!r}.")
-    if space == "x0":
-        return rescale(guided, cond, phi=phi)
-    b = _SHARE[space, kind](per_sample(sigma, x))
-    change = _change(*spreads_of_sums(x, -b, guided, cond), phi)
-    # At t = 1 the eps of a flow does not depend on D, so b and the change are 0.
-    return weighted_sum((1.0 + change, guided), (-change / safe(b), x))
+    predicts = "velocity" if (space, kind) == ("v", "flow") else space
+    of = Parametrisation(kind, predicts, data_sigma)
+    return rescale_output(guided, cond, x=x, sigma=sigma, of=of, phi=phi)
 
 
 def _change(actual: Tensor, wanted: Tensor, phi: float | Tensor) -> Tensor:
@@ -60,9 +80,3 @@ def _change(actual: Tensor, wanted: Tensor, phi: float | Tensor) -> Tensor:
 
 
 SPACES = ("v", "eps", "x0")
-_SHARE = {
-    ("v", "ve"): lambda s: s**2 + 1.0,
-    ("v", "flow"): lambda t: 1.0,
-    ("eps", "ve"): lambda s: 1.0,
-    ("eps", "flow"): lambda t: 1.0 - t,
-}

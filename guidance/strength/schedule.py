@@ -56,7 +56,10 @@ class Schedule:
         raise NotImplementedError
 
     def for_run(self, sigmas: tuple[float, ...], kind: str) -> "Schedule":
-        """The schedule for a run over `sigmas` (N + 1 values) of a "ve" or "flow" model; often `self`.
+        """The schedule for a run over `sigmas` (N + 1 values); often `self`.
+
+        `kind` is the model's family: "ve", "flow", or "flow in ve" for a flow model in VE coordinates, whose sigmas are
+        VE and whose time is t = sigma/(1 + sigma).
 
         Raises ValueError, in one sentence, when the schedule cannot serve that run.
         """
@@ -458,6 +461,8 @@ def _guided_steps(steps: int, count: int, exponent: float) -> set[int]:
 
 def _shares(sigmas: tuple[float, ...], kind: str) -> list[float]:
     """The part of the run that each step covers, adding up to 1."""
+    if kind == "flow in ve":
+        sigmas, kind = tuple(map(flow_sigma, sigmas)), "flow"
     n = len(sigmas) - 1
     whole = abs(sigmas[0] - sigmas[-1])
     if kind != "flow" or whole == 0.0:

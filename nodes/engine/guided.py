@@ -88,13 +88,14 @@ def moment_of(args: dict, run: Run) -> Moment:
     """The step as rules see it. Without a negative pass `uncond` is None, although the host hands over zeros for it."""
     own = baseline_of(args)
     alone = args[own] is None or run.guider_kind.weight is None or run.call.baseline_missing
+    network, x, sigma = run.network, args["input"], args["sigma"]
     return Moment(
         cond=args["cond_denoised"],
         uncond=None if alone else args[f"{own}_denoised"],
-        x=args["input"],
-        sigma=args["sigma"],
-        kind=run.kind,
-        sigmas=run.sigmas,
+        x=network.x_seen(x, sigma),
+        sigma=network.sigma_seen(sigma),
+        network=network.seen,
+        sigmas=run.sigmas_seen,
         scale=args["cond_scale"],
         from_noise=run.from_noise,
         progress=run.call.step.progress,
@@ -127,7 +128,7 @@ def negatives(args: dict, run: Run, moment: Moment) -> tuple[Moment, list[torch.
     found = [
         (
             branch.stage,
-            branches.filled(branch, prediction, getattr(moment, branch.stage.beside), moment.x, moment.sigma),
+            branches.filled(branch, prediction, getattr(moment, branch.stage.beside), args["input"], args["sigma"]),
         )
         for (branch, _), prediction in zip(run.call.active, run.call.predictions, strict=True)
     ]

@@ -22,19 +22,23 @@ from .networks import block_patches, blocks
 from .networks.unfit import Unfit
 from .run import Run
 from .stages import Add, Moment, Window
+from .term_rescale import NOT_RESCALED, Rescale
 
 Weakened = Callable[[dict, Run, Moment], Moment]
 
 
-def term(node: str, schedule, window: Window, open_, *, off=False, rescale: float = 0.0, words: str = "") -> Add:
+def term(
+    node: str, schedule, window: Window, open_, *, off=False, rescale: Rescale = NOT_RESCALED, words: str = ""
+) -> Add:
     """A stage that adds scale (cond - other); `off` says that the weaker model would be the model as it is."""
-    rule = functools.partial(pulled, rescale)
-    words += f", rescale {rescale:g}" if rescale else ""
-    return Add(node, schedule, "scale", window, rule=rule, open=open_, off=off, words=words)
+    words += f", rescale {rescale}" if rescale.share else ""
+    return Add(
+        node, schedule, "scale", window, rule=functools.partial(pulled, rescale), open=open_, off=off, words=words
+    )
 
 
-def pulled(rescale: float, m: Moment) -> Tensor:
-    return add_term(m.guided, m.cond, m.other, scale=m.value, rescale=rescale)
+def pulled(rescale: Rescale, m: Moment) -> Tensor:
+    return add_term(m.guided, m.cond, m.other, scale=m.value, **rescale.given(m))
 
 
 # ---- the run
