@@ -159,13 +159,14 @@ class SkipLayer(io.ComfyNode):
     def execute(cls, model, preset=None) -> io.NodeOutput:
         chosen = preset or {}  # None if the host does not know the chosen option
         pick, words = PRESETS[inputs.choice(NAME, "preset", chosen.get("preset"), PRESETS)].pick(chosen)
+        space = chosen.get("rescale_space") or term_rescale.BEFORE  # the host fills in None for one that is missing
         skip = inputs.choice(NAME, "skip", chosen.get("skip"), SKIPPED)
         stage = weak.term(
             NAME,
             inputs.as_schedule(NAME, "scale", chosen.get("scale"), 0.0, 100.0),
             inputs.as_window(NAME, chosen.get("start"), chosen.get("end")),
             SKIPPED[skip](pick),
-            rescale=term_rescale.chosen(NAME, chosen.get("rescale"), chosen.get("rescale_space", term_rescale.BEFORE)),
+            rescale=term_rescale.chosen(NAME, chosen.get("rescale"), space),
             words=f", {skip} skipped, {words}",
         )
         return io.NodeOutput(pipeline.add_stage(model, stage))

@@ -61,6 +61,11 @@ def test_a_prompt_from_before_measures_in_x0(name):
     assert torch.equal(predict(old), predict(in_x0))
 
 
+def test_a_preset_for_which_the_host_fills_in_none_measures_in_x0():
+    old, in_x0 = (BY_NAME["slg"].on(model(), rescale=0.7, rescale_space=space) for space in (None, "x0"))
+    assert torch.equal(predict(old), predict(in_x0))
+
+
 def test_a_tiny_scale_moves_the_picture_a_tiny_way():
     """A rescale that is whole at any scale but 0 would move it as far as it moves at 3."""
     plain = sample(model(), cfg=9.0)
