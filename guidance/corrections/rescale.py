@@ -3,10 +3,9 @@
 Paper: Lin, Liu, Li, Yang 2023, "Common Diffusion Noise Schedules and Sample Steps are Flawed" (Rescale CFG), arXiv
 2305.08891, section 3.4.
 Formula: G' = phi r G + (1 - phi) G,  r = std(C)/std(G)
-Space: that of the tensors; the paper's are v-predictions. `rescale` takes them as they come. `rescale_output` takes
-denoised predictions and rescales what a network would put out for them, without converting them: that is y = x - b D up
-to a factor, b = q/p of `Parametrisation`, and scaling y by k = 1 + phi (r - 1) gives D' = k D + (1 - k) x/b.
-`rescale_denoised` does so in one of three spaces:
+Space: that of the tensors; the paper's are v-predictions. `rescale` takes them as they come. `rescale_denoised` takes
+denoised predictions and rescales their v, eps or x0 without converting them: v and eps are y = x - b D up to a factor,
+and scaling y by k = 1 + phi (r - 1) gives D' = k D + (1 - k) x/b, with
     v      b = (sigma^2 + d^2)/d^2 (VE; d = data_sigma), 1 (flow: the velocity)
     eps    b = 1 (VE), 1 - t (flow)
     x0     D' = k D
@@ -17,38 +16,17 @@ Departures: a constant G (0/0) is left as it is. The host's node works in the v 
 takes deviations over dimensions 1 to 3 alone; these omit the width of a video, and a sound does not have all of them.
 """
 
-import torch
 from torch import Tensor
 
 from ..tensors.parametrisation import Parametrisation
-from ..tensors.reduce import per_sample, safe, spread, spreads_of_sums, weighted_sum, wide
+from ..tensors.rescaled import rescale_output, with_spread_of
 
-__all__ = ["rescale", "rescale_denoised", "rescale_output"]
+__all__ = ["rescale", "rescale_denoised"]
 
 
 def rescale(guided: Tensor, cond: Tensor, *, phi: float | Tensor = 0.7) -> Tensor:
     """phi r G + (1 - phi) G, in the dtype of `guided`."""
-    g = wide(guided)
-    return (g * (1.0 + _change(spread(g), spread(cond), phi))).to(guided.dtype)
-
-
-def rescale_output(
-    guided: Tensor,
-    cond: Tensor,
-    *,
-    x: Tensor,
-    sigma: float | Tensor,
-    of: Parametrisation,
-    phi: float | Tensor = 0.7,
-) -> Tensor:
-    """D' for denoised predictions, rescaled as the outputs of a network; in the dtype of `guided`."""
-    p, q, _ = of.coefficients(per_sample(sigma, x))
-    if of.predicts == "x0":
-        return rescale(guided, cond, phi=phi)
-    b = q / p
-    change = _change(*spreads_of_sums(x, -b, guided, cond), phi)
-    # At t = 1 the eps of a flow does not depend on D, so b and the change are 0.
-    return weighted_sum((1.0 + change, guided), (-change / safe(b), x))
+    return with_spread_of(cond, guided, phi)
 
 
 def rescale_denoised(
@@ -71,12 +49,6 @@ def rescale_denoised(
     predicts = "velocity" if (space, kind) == ("v", "flow") else space
     of = Parametrisation(kind, predicts, data_sigma)
     return rescale_output(guided, cond, x=x, sigma=sigma, of=of, phi=phi)
-
-
-def _change(actual: Tensor, wanted: Tensor, phi: float | Tensor) -> Tensor:
-    """phi (r - 1), and 0 where there is no spread to scale."""
-    defined = actual > torch.finfo(actual.dtype).tiny
-    return (wanted - actual) / safe(actual) * per_sample(phi, actual) * defined
 
 
 SPACES = ("v", "eps", "x0")

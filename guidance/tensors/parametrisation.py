@@ -54,26 +54,29 @@ class Parametrisation:
     @property
     def family(self) -> str:
         """`kind`, or "flow in ve" for a flow model in VE coordinates: what `Schedule.for_run` is told."""
-        return "flow in ve" if self.kind != self.seen.kind else self.kind
+        return "flow in ve" if self._moves else self.kind
 
     @property
     def seen(self) -> "Parametrisation":
         """The model as rules see it: a flow model in flow coordinates."""
-        return replace(self, kind="flow") if self.is_flow else self
+        return replace(self, kind="flow") if self._moves else self
+
+    @property
+    def _moves(self) -> bool:
+        """Whether `seen` is another."""
+        return self.kind == "ve" and self.predicts == "velocity"
 
     def sigma_seen(self, sigma: float | Tensor) -> float | Tensor:
         """A level in the coordinates of `seen`."""
-        return flow_sigma(sigma) if self.kind != self.seen.kind else sigma
+        return flow_sigma(sigma) if self._moves else sigma
 
     def sigma_of(self, seen: float | Tensor) -> float | Tensor:
         """The inverse of `sigma_seen`."""
-        return ve_sigma(seen) if self.kind != self.seen.kind else seen
+        return ve_sigma(seen) if self._moves else seen
 
     def x_seen(self, x: Tensor, sigma: float | Tensor) -> Tensor:
         """The noisy x in the coordinates of `seen`; D is the same in both."""
-        if self.kind == self.seen.kind:
-            return x
-        return (wide(x) / (1.0 + per_sample(sigma, x))).to(x.dtype)
+        return (wide(x) / (1.0 + per_sample(sigma, x))).to(x.dtype) if self._moves else x
 
     def coefficients(self, sigma: float | Tensor) -> tuple[float | Tensor, float | Tensor, float | Tensor]:
         """p, q and r of r N = p x - q D; each finite wherever sigma is."""

@@ -15,10 +15,9 @@ scales lie (1 and 3), it is theirs. The host's rescale (SLG) takes the deviation
 
 from torch import Tensor
 
-from ..corrections.rescale import rescale as rescale_as_is
-from ..corrections.rescale import rescale_output
 from ..tensors.parametrisation import Parametrisation
 from ..tensors.reduce import per_sample, wide
+from ..tensors.rescaled import rescale_output, with_spread_of
 
 __all__ = ["add_term"]
 
@@ -43,7 +42,7 @@ def add_term(
     if rescale:
         phi = rescale * _whole_from_one(s)
         if of is None:
-            result = rescale_as_is(result, cond, phi=phi)
+            result = with_spread_of(cond, result, phi)
         else:
             result = rescale_output(result, cond, x=x, sigma=sigma, of=of, phi=phi)
     return result.to(denoised.dtype)

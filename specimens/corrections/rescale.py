@@ -8,7 +8,6 @@ from .. import oracle
 from ..kinds import Defaults, Formula, Function, Node, Picture, Row, Run, Setting, Way
 from ..pictures import HIGH
 from ..predictions import at_seven, uncond
-from ..tensors.parametrisation import denoised, output
 from ..workflows import azimuth, picture
 
 NODE = "AzimuthRescaleCFG"
@@ -45,22 +44,6 @@ def literal_in(space, g, c, x, sigma, kind, phi):
     return x - s * scaled if kind == "flow" else x / (1 + s**2) - s / np.sqrt(1 + s**2) * scaled
 
 
-def literal_output(g, c, x, sigma, row, phi):
-    """What the network puts out for g and c, by its definition, and back."""
-    scaled = literal(output(x, g, sigma, *row), output(x, c, sigma, *row), phi)
-    return denoised(x, scaled, sigma, *row)
-
-
-def of_network(kind, predicts, levels, d=1.0):
-    of = g.Parametrisation(kind, predicts, d)
-    return Formula(
-        f"rescale_output {predicts} {kind} {d:g}",
-        lambda p, w: g.rescale_output(p.uncond, p.cond, x=p.first, sigma=w, of=of),
-        lambda s, w: literal_output(s.uncond, s.cond, s.first, w, (kind, predicts, d), 0.7),
-        scales=levels,
-    )
-
-
 # `uncond` is the guided prediction.
 def rescaled(space, kind, levels):
     """The level as the number per sample."""
@@ -91,17 +74,11 @@ FORMULAS = [
     rescaled("eps", "ve", (0.05, 14.0)),
     rescaled("eps", "flow", (0.05, 0.9)),
     rescaled("x0", "flow", (0.05, 1.0)),
-    of_network("ve", "eps", (0.05, 14.0)),
-    of_network("ve", "v", (0.05, 14.0), d=0.5),
-    of_network("ve", "v of raw x", (0.05, 14.0)),
-    of_network("ve", "velocity", (0.05, 14.0)),
-    of_network("ve", "x0", (0.05, 14.0)),
 ]
 
 DEFAULTS = [
     Defaults("rescale", {"phi": 0.7}),
     Defaults("rescale_denoised", {"space": "v", "phi": 0.7, "data_sigma": 1.0}),
-    Defaults("rescale_output", {"phi": 0.7}),
 ]
 
 # ---- The node
