@@ -3,18 +3,16 @@
 import comfy.model_sampling
 import pytest
 import torch
+from features import need
 from methods import BY_NAME
-from tiny import base_model, distance, model, predict, sample, watch
+from tiny import distance, model, predict, sample, sampled_as, watch
 
 EXACT = 1e-4
 TERMS = ("pag", "seg", "slg", "tpg", "autoguidance")
 
 
 def flow_in_sigma():
-    patched = model().clone()
-    classes = comfy.model_sampling.ModelSamplingCosmosRFlow, comfy.model_sampling.COSMOS_RFLOW
-    patched.add_object_patch("model_sampling", type("ModelSampling", classes, {})(base_model().model_config))
-    return patched
+    return sampled_as(comfy.model_sampling.ModelSamplingCosmosRFlow, comfy.model_sampling.COSMOS_RFLOW)
 
 
 MODELS = {  # and what the host's class says that the network puts out, for x, D and sigma
@@ -51,17 +49,20 @@ def test_it_is_the_authors_factor_on_what_the_model_puts_out(name, scale, whole)
 
 @pytest.mark.parametrize("name", TERMS)
 def test_every_term_takes_both_and_they_differ(name):
+    need(*BY_NAME[name].needs)
     found = {space: predict(BY_NAME[name].on(model(), rescale=0.7, rescale_space=space)) for space in ("network", "x0")}
     assert distance(found["network"], found["x0"]) > 1e-3
 
 
 @pytest.mark.parametrize("name", TERMS)
 def test_a_prompt_from_before_measures_in_x0(name):
+    need(*BY_NAME[name].needs)
     old, in_x0 = (BY_NAME[name].on(model(), rescale=0.7, **given) for given in ({}, {"rescale_space": "x0"}))
     assert torch.equal(predict(old), predict(in_x0))
 
 
 def test_a_preset_for_which_the_host_fills_in_none_measures_in_x0():
+    need(*BY_NAME["slg"].needs)
     old, in_x0 = (BY_NAME["slg"].on(model(), rescale=0.7, rescale_space=space) for space in (None, "x0"))
     assert torch.equal(predict(old), predict(in_x0))
 
