@@ -57,7 +57,10 @@ class Schedule:
         raise NotImplementedError
 
     def for_run(self, sigmas: tuple[float, ...], kind: str) -> "Schedule":
-        """The schedule for a run over `sigmas` (N + 1 values) of a "ve" or "flow" model; often `self`.
+        """The schedule for a run over `sigmas` (N + 1 values); often `self`.
+
+        `kind` is the model's family: "ve", "flow", or "flow in ve" for a flow model in VE coordinates, whose sigmas are
+        VE and whose time is t = sigma/(1 + sigma).
 
         Raises ValueError, in one sentence, when the schedule cannot serve that run.
         """
@@ -497,6 +500,10 @@ def _timesteps(sigmas: Sequence[float]) -> list[float]:
     return [_timestep(sigma) for sigma in sigmas]
 
 
+def _flow_times(sigmas: Sequence[float]) -> list[float]:
+    return [flow_sigma(sigma) for sigma in sigmas]
+
+
 def _itself(sigmas: Sequence[float]) -> Sequence[float]:
     return sigmas
 
@@ -506,6 +513,8 @@ _TIMES = {
     ("time", "ve"): _timesteps,
     ("steps", "flow"): _itself,
     ("time", "flow"): _itself,
+    ("steps", "flow in ve"): _flow_times,
+    ("time", "flow in ve"): _flow_times,
 }
 
 

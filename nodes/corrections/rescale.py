@@ -15,7 +15,8 @@ SPACES = ["v", "eps", "x0"]
 
 
 def scale_back(space, m):
-    return rescale_denoised(m.guided, m.cond, x=m.x, sigma=m.sigma, kind=m.kind, space=space, phi=m.value)
+    of = {"kind": m.kind, "data_sigma": m.network.data_sigma}
+    return rescale_denoised(m.guided, m.cond, x=m.x, sigma=m.sigma, space=space, phi=m.value, **of)
 
 
 def nothing_to_scale(scale, phi):

@@ -118,17 +118,18 @@ def moment_of(args: dict, run: Run, scale: guiders.Weight | torch.Tensor) -> Mom
     """The step as rules see it. Without a negative pass `uncond` is None, although the host hands over zeros for it."""
     own = baseline_of(args)
     alone = args[own] is None or run.before is None or run.call.baseline_missing
+    network, x, sigma = run.network, args["input"], args["sigma"]
     return Moment(
         cond=args["cond_denoised"],
         uncond=None if alone else args[f"{own}_denoised"],
-        x=args["input"],
-        sigma=args["sigma"],
-        kind=run.kind,
-        sigmas=run.sigmas,
+        x=network.x_seen(x, sigma),
+        sigma=network.sigma_seen(sigma),
+        network=network.seen,
+        sigmas=run.sigmas_seen,
         scale=scale,
         from_noise=run.from_noise,
         step=run.call.step.index,
-        begun=run.call.step.sigma,
+        begun=network.sigma_seen(run.call.step.sigma),
         progress=run.call.step.progress,
     )
 
@@ -174,7 +175,7 @@ def negatives(args: dict, run: Run, moment: Moment) -> tuple[Moment, list[torch.
     found = [
         (
             branch.stage,
-            branches.filled(branch, prediction, getattr(moment, branch.stage.beside), moment.x, moment.sigma),
+            branches.filled(branch, prediction, getattr(moment, branch.stage.beside), args["input"], args["sigma"]),
         )
         for (branch, _), prediction in zip(run.call.active, run.call.predictions, strict=True)
         if caches.serve(run, branch.conds) == cached

@@ -15,8 +15,6 @@ from __future__ import annotations
 import logging
 import math
 
-import comfy.model_sampling
-import comfy.sampler_helpers
 import torch
 from comfy.patcher_extension import WrappersMP
 
@@ -25,6 +23,7 @@ from . import (
     caches,
     conditioning,
     guiders,
+    parametrisation,
     remarks,
     reused_passes,
     second_model,
@@ -54,12 +53,6 @@ def add_stage(model, stage: stages.Stage):
     return patched
 
 
-def model_kind(model) -> str:
-    """The family of a MODEL: "flow" for rectified flow, "ve" for all that the host runs in sigma coordinates."""
-    sampling = model.get_model_object("model_sampling")
-    return "flow" if isinstance(sampling, comfy.model_sampling.CONST) else "ve"
-
-
 def starts_from_noise(model, sigmas: tuple[float, ...]) -> bool:
     """Whether a run begins at the model's largest sigma, and so from noise alone."""
     largest = float(model.get_model_object("model_sampling").sigma_max)
@@ -79,9 +72,9 @@ def outer_sample(executor, noise, latent_image, sampler, sigmas, *args, **kwargs
     if any(isinstance(stage, stages.Pair) for stage in own):
         row = guiders.PLAIN  # a Basic Guider too will use the negative that a `Pair` stage gives it
     levels = tuple(sigmas.tolist())
-    kind, from_noise = model_kind(guider.model_patcher), starts_from_noise(guider.model_patcher, levels)
+    network, from_noise = parametrisation.of(guider.model_patcher), starts_from_noise(guider.model_patcher, levels)
     shapes = kwargs.get("latent_shapes") or [noise.shape]
-    run = Run.open(own, levels, kind, row, sampler, shapes, from_noise)
+    run = Run.open(own, levels, network, row, sampler, shapes, from_noise)
     guider.model_options[RUN] = run
     run.cfg_function = guider.model_options.get("sampler_cfg_function")
     run.before = guiders.weight_of(guider, row, len(shapes))
@@ -91,6 +84,8 @@ def outer_sample(executor, noise, latent_image, sampler, sigmas, *args, **kwargs
     for stage, why in idle.items():
         run.say(f"{stage.node} has no effect {why}.", logging.WARNING)
     remarks.introduce(guider, run)
+    if not run.neutral:
+        parametrisation.name_unknown(guider.model_patcher, run)
     if run.neutral:
         return finish(run, executor, noise, latent_image, sampler, sigmas, *args, **kwargs)
     try:

@@ -10,7 +10,6 @@ import logging
 from collections.abc import Hashable
 from dataclasses import dataclass
 
-import comfy.model_sampling
 from torch import Tensor
 
 from . import guided
@@ -42,14 +41,12 @@ class Passes:
     positive  the conditionings of the pass that is always made
     weakened  the conditionings that added terms work on; None if no term counts. Where they are others than `positive`
               (Dual CFG Guider) their pass is made too. Only terms see its prediction: the pair gets a reused one
-    predicts  what the network puts out: "x0", "eps" or "velocity"
     """
 
     run: Run
     stage: Reuse
     positive: list
     weakened: list | None
-    predicts: str
 
     def predictions(self, calculate, batch: list, names: list[Hashable], sigma: Tensor, size: tuple) -> list[Tensor]:
         """The predictions that `calculate(batch)` returns, with as few conditionings evaluated as this step allows.
@@ -79,8 +76,9 @@ class Passes:
         return 0 < self.run.call.step.index - held.step < self.run.value(self.stage, self.run.call.step)
 
     def reused(self, out: list[Tensor], at: int, others: dict, held: Held, sigma: Tensor) -> list[Tensor]:
-        levels = {"sigma": sigma, "sigma_last": held.sigma, "kind": self.run.kind}
-        made = {i: self.stage.rule(out[at], held.differences[of], self.predicts, **levels) for i, of in others.items()}
+        network = self.run.network
+        levels = {"sigma": network.sigma_seen(sigma), "sigma_last": network.sigma_seen(held.sigma)}
+        made = {i: self.stage.rule(out[at], held.differences[of], network.seen, **levels) for i, of in others.items()}
         return [made.get(i, prediction) for i, prediction in enumerate(out)]
 
 
@@ -97,16 +95,7 @@ def of_step(guider, run: Run, model_options: dict) -> Passes | None:
         )
         return None
     weakened = guider.conds.get(run.guider_kind.contrasted) if run.counting(Add, 1.0) else None
-    return Passes(run, stage, guider.conds["positive"], weakened, network_predicts(guider.model_patcher))
-
-
-def network_predicts(model) -> str:
-    """What a MODEL's network puts out: "x0", "eps" or "velocity". The v of a v-prediction model counts as velocity."""
-    sampling = model.get_model_object("model_sampling")
-    if isinstance(sampling, comfy.model_sampling.X0):
-        return "x0"
-    eps = isinstance(sampling, comfy.model_sampling.EPS) and not isinstance(sampling, comfy.model_sampling.V_PREDICTION)
-    return "eps" if eps else "velocity"
+    return Passes(run, stage, guider.conds["positive"], weakened)
 
 
 def name_witnesses(model_options: dict, run: Run) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from ...guidance import Memory
+from ...guidance import Memory, Parametrisation
 from . import guiders, stages
 from .account import Account
 from .call import Call
@@ -33,7 +33,7 @@ class Run:
 
     stages         the stages that can act in this run, in the order in which they run
     sigmas         the levels of its steps: N + 1 numbers, falling, or rising when unsampling
-    kind           "flow" or "ve", the family of the model
+    network        what the model's network puts out, and in which coordinates it is sampled
     guider_kind    the guider's row in the table of guiders (guiders.py)
     sampler        its sampler (samplers.py)
     latent_shapes  the shape of each latent; more than one where the host has packed several (a video and its sound)
@@ -69,7 +69,7 @@ class Run:
 
     stages: tuple[Stage, ...]
     sigmas: tuple[float, ...]
-    kind: str
+    network: Parametrisation
     guider_kind: guiders.GuiderKind
     sampler: Sampler
     latent_shapes: list
@@ -103,20 +103,25 @@ class Run:
 
     @classmethod
     def open(
-        cls, model_stages, sigmas, kind: str, guider_kind: guiders.GuiderKind, sampler, latent_shapes, from_noise=False
+        cls, model_stages, sigmas, network, guider_kind: guiders.GuiderKind, sampler, latent_shapes, from_noise=False
     ) -> Run:
         """A run, with every stage fitted to its sigmas. Raises ValueError, naming node and input, if one cannot be."""
-        run = cls(model_stages, sigmas, kind, guider_kind, Sampler(sampler), latent_shapes, from_noise)
+        run = cls(model_stages, sigmas, network, guider_kind, Sampler(sampler), latent_shapes, from_noise)
         run.pair = next(iter(run.of(stages.Pair)), None)
         for stage in model_stages:
             try:
-                run.schedules[stage] = stage.schedule.for_run(sigmas, kind)
+                run.schedules[stage] = stage.schedule.for_run(sigmas, network.family)
             except ValueError as error:
                 raise ValueError(f"{stage.node}, input {stage.input}: {error}") from error
         for stage in model_stages:
             if stage.check:
                 stage.check(run)
         return run
+
+    @property
+    def kind(self) -> str:
+        """The coordinates in which the model is sampled, "ve" or "flow"."""
+        return self.network.kind
 
     # ---- the stages
 
@@ -158,6 +163,11 @@ class Run:
         return not (self.sampler.sets_weight or moved or any(self.ever_counts(s, self.usual) for s in self.stages))
 
     # ---- the steps and their weights
+
+    @functools.cached_property
+    def sigmas_seen(self) -> tuple[float, ...]:
+        """The levels of the steps as rules see them: those of a flow model in flow coordinates."""
+        return tuple(map(self.network.sigma_seen, self.sigmas))
 
     @functools.cached_property
     def steps(self) -> list[Step]:

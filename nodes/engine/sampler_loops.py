@@ -13,15 +13,21 @@ from typing import NamedTuple
 import comfy.model_patcher
 from torch import Tensor
 
-from . import branches, guiders, pipeline
+from ...guidance import Parametrisation
+from . import branches, guiders, parametrisation
 from .account import Account
 from .guided import baseline_of
 from .run import run_in
 
 
+def network_of(model) -> Parametrisation:
+    """The parametrisation of the model that a sampler is called with."""
+    return parametrisation.of(model.inner_model.model_patcher)
+
+
 def kind_of(model) -> str:
-    """The family, "flow" or "ve", of the model that a sampler is called with."""
-    return pipeline.model_kind(model.inner_model.model_patcher)
+    """The coordinates in which it is sampled, "flow" or "ve"."""
+    return network_of(model).kind
 
 
 def levels_of(node: str, sigmas: Tensor, kind: str) -> list[float]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, fields, replace
 import comfy.utils
 from torch import Tensor
 
-from ...guidance import Constant, Memory
+from ...guidance import Constant, Memory, Parametrisation
 from .steps import Step
 
 OPTION = "azimuth_stages"
@@ -28,15 +28,15 @@ class Moment:
 
     cond        what the model predicts for the positive
     uncond      the prediction that the positive is contrasted with; None where no negative pass was made
-    x           the noisy latent
-    sigma       (B,), the noise level of the call
-    kind        "ve" or "flow", the family of the model
-    sigmas      the levels of the run's steps: N + 1 Python numbers
+    network     what the network puts out, as rules see it: a flow model is always one in flow coordinates
+    x           the noisy latent, in these coordinates
+    sigma       (B,), the noise level of the call, in these coordinates
+    sigmas      the levels of the run's steps in these coordinates: N + 1 Python numbers
     scale       the weight of the step: a number, or a tensor with one for each sample or place. Before a packed latent
                 is parted, also one number for each part
     from_noise  whether `sigmas` begins at the model's largest sigma
     step        the number of the step of the run, from 0. All calls of a step have the same
-    begun       the level at which this step begins
+    begun       the level at which this step begins, in these coordinates
     progress    0 at the first step of the run, 1 at the last
     value       the stage's own number
     other       a third prediction: a further negative's, or a weaker model's
@@ -48,7 +48,7 @@ class Moment:
     uncond: Tensor | None
     x: Tensor
     sigma: Tensor
-    kind: str
+    network: Parametrisation
     sigmas: tuple[float, ...]
     scale: float | tuple[float, ...] | Tensor
     from_noise: bool = False
@@ -59,6 +59,11 @@ class Moment:
     other: Tensor | None = None
     guided: Tensor | None = None
     memory: Memory | None = None
+
+    @property
+    def kind(self) -> str:
+        """The coordinates of `x` and `sigma`, "ve" or "flow"."""
+        return self.network.kind
 
     def parts(self, shapes: list) -> list[Moment]:
         """One moment for each latent of a packed one (a video and its sound); this moment alone if none is packed."""
@@ -338,9 +343,9 @@ class Reuse(Stage):
     The stage's value is n: in its window, every n-th step makes all passes. At the steps between, the rule is called in
     place of each pass but the positive's (reused_passes.py).
 
-    rule  `rule(cond, difference, predicts, *, sigma, sigma_last, kind)` returns the prediction. `difference` is the
-          positive's prediction minus this one, at the last step that made all passes; `sigma_last` is the level there.
-          `predicts` is what the network puts out: "x0", "eps" or "velocity"
+    rule  `rule(cond, difference, network, *, sigma, sigma_last)` returns the prediction. `difference` is the positive's
+          prediction minus this one, at the last step that made all passes; `sigma_last` is the level there. `network`
+          and the levels are those of a `Moment`
     """
 
     rule: Callable[..., Tensor] = None

@@ -23,6 +23,7 @@ from .networks import block_patches, blocks
 from .networks.unfit import Unfit
 from .run import Run
 from .stages import Add, Moment, Window
+from .term_rescale import NOT_RESCALED, Rescale
 
 # The key in the arguments of a call under which a term finds the name of its pass.
 TERM = "azimuth_term"
@@ -30,15 +31,18 @@ TERM = "azimuth_term"
 Weakened = Callable[[dict, Run, Moment], Moment]
 
 
-def term(node: str, schedule, window: Window, open_, *, off=False, rescale: float = 0.0, words: str = "") -> Add:
+def term(
+    node: str, schedule, window: Window, open_, *, off=False, rescale: Rescale = NOT_RESCALED, words: str = ""
+) -> Add:
     """A stage that adds scale (cond - other); `off` says that the weaker model would be the model as it is."""
-    rule = functools.partial(pulled, rescale)
-    words += f", rescale {rescale:g}" if rescale else ""
-    return Add(node, schedule, "scale", window, rule=rule, open=open_, off=off, words=words)
+    words += f", rescale {rescale}" if rescale.share else ""
+    return Add(
+        node, schedule, "scale", window, rule=functools.partial(pulled, rescale), open=open_, off=off, words=words
+    )
 
 
-def pulled(rescale: float, m: Moment) -> Tensor:
-    return add_term(m.guided, m.cond, m.other, scale=m.value, rescale=rescale)
+def pulled(rescale: Rescale, m: Moment) -> Tensor:
+    return add_term(m.guided, m.cond, m.other, scale=m.value, **rescale.given(m))
 
 
 # ---- the run

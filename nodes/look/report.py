@@ -6,7 +6,7 @@ import comfy.samplers
 from comfy_api.latest import io
 from server import PromptServer
 
-from ..engine import guided, guiders, pipeline, stages, weak
+from ..engine import guided, guiders, parametrisation, pipeline, stages, weak
 from ..engine.run import Run
 from . import CATEGORY
 
@@ -77,10 +77,10 @@ def run_lines(model, cfg: float, sigmas) -> list[str]:
     if len(sigmas) < 2:
         return ["No steps: the sigmas hold fewer than two values"]
     levels = tuple(sigmas.tolist())
-    kind, from_noise = pipeline.model_kind(model), pipeline.starts_from_noise(model, levels)
+    network, from_noise = parametrisation.of(model), pipeline.starts_from_noise(model, levels)
     sampler = comfy.samplers.ksampler("euler")
     own = tuple(s for s in stages.of(model) if not fate(model, s) and (cfg == 1.0 or not isinstance(s, stages.Pair)))
-    run = Run.open(own, levels, kind, guiders.PLAIN, sampler, one_frame(model), from_noise)
+    run = Run.open(own, levels, network, guiders.PLAIN, sampler, one_frame(model), from_noise)
     run.before = run.usual = cfg
     weak.open_terms(model, run)
     idle = ", ".join(dict.fromkeys(stage.node for stage in own if stage not in run.stages))
@@ -99,9 +99,18 @@ def run_lines(model, cfg: float, sigmas) -> list[str]:
     ]
 
 
+def kind_of_model(model) -> str:
+    if not parametrisation.is_known(model):
+        return parametrisation.unknown(model)
+    network = parametrisation.of(model)
+    if network.family == "flow in ve":
+        return "flow, in sigma coordinates"
+    return "flow" if network.is_flow else "eps, v or EDM"
+
+
 def report(model, cfg: float, sigmas=None) -> str:
     own = stages.of(model)
-    lines = [f"Model: {'flow' if pipeline.model_kind(model) == 'flow' else 'eps, v or EDM'}"]
+    lines = [f"Model: {kind_of_model(model)}"]
     lines += stage_lines(model) or ["No Azimuth stage: plain CFG"]
     paired = cfg == 1.0 and any(isinstance(stage, stages.Pair) and not fate(model, stage) for stage in own)
     if not paired and not any(isinstance(stage, stages.Weight) for stage in own):

@@ -44,7 +44,7 @@ def changes_nothing(top, w_max, scale, alpha):
 
 
 def say_where_it_does_little(run) -> None:
-    if run.kind != "flow":
+    if not run.network.is_flow:
         run.say(
             f"{NAME} does little on a model that is no flow model, where the weight stays close to its maximum; use "
             f"another combine rule there.",

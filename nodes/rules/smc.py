@@ -32,7 +32,7 @@ def slide(knobs, m):
 
 
 def warn_of_units(run) -> None:
-    if run.kind != "flow" and run.most(NAME) > 0.0:
+    if not run.network.is_flow and run.most(NAME) > 0.0:
         run.say(
             f"{NAME}, input gain_unit: an absolute gain fits flow models only and destroys the picture of others; "
             f"choose relative.",

@@ -48,18 +48,22 @@ FIELDS = [
 def sample_rectified_cfgpp(
     model, x, sigmas, extra_args=None, callback=None, disable=None, lam_max=3.5, gamma=0.0, fraction=0.5
 ):
-    kind = sampler_loops.kind_of(model)
-    levels = sampler_loops.levels_of(NAME, sigmas, kind)
+    network = sampler_loops.network_of(model)
+    levels = sampler_loops.levels_of(NAME, sigmas, network.kind)
     predictor = sampler_loops.Predictor(model, extra_args, keeps_pair=False)
-    say_what_it_does(predictor, kind, lam_max)
+    say_what_it_does(predictor, network.is_flow, lam_max)
     for i in trange(len(levels) - 1, disable=disable):
         sigma, sigma_next = levels[i], levels[i + 1]
         predictor.begin(i)
-        alpha = rectified_alpha(sigma, lam_max=lam_max, gamma=gamma, kind=kind) if predictor.has_weight else 0.0
+        # The formula's own levels: t also where a flow model is sampled in sigma. An Euler step is the same in both.
+        t, t_next = network.sigma_seen(sigma), network.sigma_seen(sigma_next)
+        knobs = {"lam_max": lam_max, "gamma": gamma, "kind": network.seen.kind}
+        alpha = rectified_alpha(t, **knobs) if predictor.has_weight else 0.0
         if alpha > 0 and sigma_next < sigma:
-            cond, middle = predictor.positive(x, sigma), predictor_sigma(sigma, sigma_next, fraction=fraction)
+            cond, t_middle = predictor.positive(x, sigma), predictor_sigma(t, t_next, fraction=fraction)
+            middle = network.sigma_of(t_middle)
             there = predictor.at(1.0 + alpha, euler_step(x, cond, sigma=sigma, sigma_next=middle), middle)
-            denoised = rectified_cfgpp(cond, there.guided, there.cond, sigma=sigma, sigma_middle=middle)
+            denoised = rectified_cfgpp(cond, there.guided, there.cond, sigma=t, sigma_middle=t_middle)
         else:
             denoised = predictor.at(1.0, x, sigma).guided
         sampler_loops.report(callback, x, i, sigmas, denoised)
@@ -67,7 +71,7 @@ def sample_rectified_cfgpp(
     return x
 
 
-def say_what_it_does(predictor: sampler_loops.Predictor, kind: str, lam_max: float) -> None:
+def say_what_it_does(predictor: sampler_loops.Predictor, is_flow: bool, lam_max: float) -> None:
     if predictor.kind.weights and not predictor.has_weight:
         predictor.say(
             f"{NAME} follows the positive alone under the {predictor.guider_name}, whose weight is not one number; use "
@@ -91,7 +95,7 @@ def say_what_it_does(predictor: sampler_loops.Predictor, kind: str, lam_max: flo
         f"{predictor.guider_name} is not used.",
         logging.INFO,
     )
-    if kind != "flow":
+    if not is_flow:
         predictor.say(
             f"{NAME} is published for flow models; here the noise takes the place of the velocity.", logging.INFO
         )

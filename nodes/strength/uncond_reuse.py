@@ -12,8 +12,9 @@ from . import CATEGORY
 NAME = "Uncond Reuse"
 
 
-def holding(frozen, cond, difference, predicts, **levels):
-    return uncond_reuse(cond, difference, frozen=frozen or predicts, **levels)
+def holding(frozen, cond, difference, network, **levels):
+    of = {"kind": network.kind, "data_sigma": network.data_sigma}
+    return uncond_reuse(cond, difference, frozen=frozen or network.predicts, **of, **levels)
 
 
 FROZEN = {

@@ -5,7 +5,7 @@ import logging
 
 from comfy_api.latest import io
 
-from ..engine import inputs, pipeline, stages, weak
+from ..engine import inputs, parametrisation, pipeline, stages, term_rescale, weak
 from ..engine.networks.unfit import Unfit
 from ..engine.second_model import SecondModel, same_passes, same_weights
 from . import CATEGORY
@@ -19,7 +19,7 @@ def second(weaker, model, run):
     Raises ValueError if the two do not belong together, and Unfit if they are one.
     """
     theirs, ours = type(weaker.model.latent_format).__name__, type(model.model.latent_format).__name__
-    if theirs != ours or pipeline.model_kind(weaker) != run.kind:
+    if theirs != ours or parametrisation.of(weaker).kind != run.kind:
         raise ValueError(
             f"{NAME}, input weak_model: it works on {theirs} latents in another way than the model ({ours}); connect a "
             f"worse model of the same family."
@@ -60,6 +60,7 @@ class Autoguidance(io.ComfyNode):
                 inputs.term_scale(1.0, "w - 1 of the paper, 1 to 1.1 with cfg 1; less beside a cfg"),
                 *inputs.window_inputs("the term"),
                 inputs.rescale_input(),
+                term_rescale.space_input(),
             ],
             outputs=[inputs.model_output()],
         )
@@ -69,13 +70,13 @@ class Autoguidance(io.ComfyNode):
         return inputs.validate_window(NAME, start, end)
 
     @classmethod
-    def execute(cls, model, weak_model, scale, start, end, rescale) -> io.NodeOutput:
+    def execute(cls, model, weak_model, scale, start, end, rescale, rescale_space=term_rescale.BEFORE) -> io.NodeOutput:
         stage = weak.term(
             NAME,
             inputs.as_schedule(NAME, "scale", scale, 0.0, 100.0),
             inputs.as_window(NAME, start, end),
             functools.partial(second, weak_model),
-            rescale=inputs.finite_float(NAME, "rescale", rescale, 0.0, 1.0),
+            rescale=term_rescale.chosen(NAME, rescale, rescale_space),
         )
         return io.NodeOutput(pipeline.add_stage(model, stage))
 

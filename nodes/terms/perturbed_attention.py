@@ -5,7 +5,7 @@ import functools
 from comfy_api.latest import io
 
 from ...guidance import perturbed_attention
-from ..engine import inputs, pipeline, weak
+from ..engine import inputs, pipeline, term_rescale, weak
 from ..engine.networks.blocks import parse
 from . import CATEGORY
 
@@ -56,6 +56,7 @@ class PerturbedAttention(io.ComfyNode):
                 inputs.blocks_input("auto", "auto = the middle block, as in the paper"),
                 *inputs.window_inputs("the term"),
                 inputs.rescale_input(),
+                term_rescale.space_input(),
             ],
             outputs=[inputs.model_output()],
         )
@@ -65,7 +66,9 @@ class PerturbedAttention(io.ComfyNode):
         return inputs.validate_window(NAME, start, end)
 
     @classmethod
-    def execute(cls, model, scale, strength, blocks, start, end, rescale) -> io.NodeOutput:
+    def execute(
+        cls, model, scale, strength, blocks, start, end, rescale, rescale_space=term_rescale.BEFORE
+    ) -> io.NodeOutput:
         u = inputs.finite_float(NAME, "strength", strength, 0.0, 1.0)
         stage = weak.term(
             NAME,
@@ -73,7 +76,7 @@ class PerturbedAttention(io.ComfyNode):
             inputs.as_window(NAME, start, end),
             weak.with_attention(weak.named(NAME, parse(NAME, blocks)), functools.partial(perturb, u)),
             off=u == 0.0,
-            rescale=inputs.finite_float(NAME, "rescale", rescale, 0.0, 1.0),
+            rescale=term_rescale.chosen(NAME, rescale, rescale_space),
             words=f", blocks {blocks.strip()}, strength {u:g}",
         )
         return io.NodeOutput(pipeline.add_stage(model, stage))

@@ -41,11 +41,11 @@ class Watcher:
         found, self.found = self.found, None  # the passes that follow are not recorded
         base = base_of(args, run, moment)
         denoised = moment.cond if base == "cond" else moment.uncond
-        attention, rows = seen(found or (), args[base], moment.x)
+        attention, rows = seen(found or (), args[base], args["input"])
         queries, keys = (attention.by_head(t)[rows].to(moment.x.device) for t in (attention.queries, attention.keys))
         mass = attention_mass(queries, keys, attention.tokens)
         blurred = blurred_where_attended(denoised, mass, size=attention.size, sigma=self.sigma)
-        x = with_same_noise(moment.x, denoised, blurred, moment.sigma, kind=moment.kind)
+        x = with_same_noise(args["input"], denoised, blurred, args["sigma"], kind=run.kind)
         other = weak.predicted(args, weak.copied(args["model_options"]), base, x)
         return dataclasses.replace(moment, cond=blurred, other=other)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from comfy_api.latest import io
 
-from ..engine import inputs, pipeline, weak
+from ..engine import inputs, pipeline, term_rescale, weak
 from ..engine.networks import blocks
 from ..engine.networks.unfit import Unfit
 from . import CATEGORY
@@ -89,6 +89,7 @@ def term_inputs(blocks: list, scale: float, skip: str, start: float, end: float,
             "step included.",
         ),
         inputs.rescale_input(rescale),
+        term_rescale.space_input(),
     ]
 
 
@@ -172,13 +173,14 @@ class SkipLayer(io.ComfyNode):
     def execute(cls, model, preset=None) -> io.NodeOutput:
         chosen = preset or {}  # None if the host does not know the chosen option
         pick, words = PRESETS[inputs.choice(NAME, "preset", chosen.get("preset"), PRESETS)].pick(chosen)
+        space = chosen.get("rescale_space") or term_rescale.BEFORE  # the host fills in None for one that is missing
         skip = inputs.choice(NAME, "skip", chosen.get("skip"), SKIPPED)
         stage = weak.term(
             NAME,
             inputs.as_schedule(NAME, "scale", chosen.get("scale"), 0.0, 100.0),
             inputs.as_window(NAME, chosen.get("start"), chosen.get("end")),
             SKIPPED[skip](pick),
-            rescale=inputs.finite_float(NAME, "rescale", chosen.get("rescale"), 0.0, 1.0),
+            rescale=term_rescale.chosen(NAME, chosen.get("rescale"), space),
             words=f", {skip} skipped, {words}",
         )
         return io.NodeOutput(pipeline.add_stage(model, stage))

@@ -5,7 +5,7 @@ import functools
 import torch
 from comfy_api.latest import io
 
-from ..engine import draws, inputs, pipeline, weak
+from ..engine import draws, inputs, pipeline, term_rescale, weak
 from ..engine.networks import blocks
 from ..engine.networks.blocks import parse
 from . import CATEGORY
@@ -60,6 +60,7 @@ class TokenPerturbation(io.ComfyNode):
                 inputs.blocks_input("auto", "auto = the last two input blocks of a UNet, else the middle block"),
                 *inputs.window_inputs("the term"),
                 inputs.rescale_input(),
+                term_rescale.space_input(),
             ],
             outputs=[inputs.model_output()],
         )
@@ -69,13 +70,13 @@ class TokenPerturbation(io.ComfyNode):
         return inputs.validate_window(NAME, start, end)
 
     @classmethod
-    def execute(cls, model, scale, blocks, start, end, rescale) -> io.NodeOutput:
+    def execute(cls, model, scale, blocks, start, end, rescale, rescale_space=term_rescale.BEFORE) -> io.NodeOutput:
         stage = weak.term(
             NAME,
             inputs.as_schedule(NAME, "scale", scale, 0.0, 100.0),
             inputs.as_window(NAME, start, end),
             with_shuffled_tokens(parse(NAME, blocks)),
-            rescale=inputs.finite_float(NAME, "rescale", rescale, 0.0, 1.0),
+            rescale=term_rescale.chosen(NAME, rescale, rescale_space),
             words=f", blocks {blocks.strip()}",
         )
         return io.NodeOutput(pipeline.add_stage(model, stage))

@@ -76,7 +76,10 @@ FORMULAS = [
     rescaled("x0", "flow", (0.05, 1.0)),
 ]
 
-DEFAULTS = [Defaults("rescale", {"phi": 0.7}), Defaults("rescale_denoised", {"space": "v", "phi": 0.7})]
+DEFAULTS = [
+    Defaults("rescale", {"phi": 0.7}),
+    Defaults("rescale_denoised", {"space": "v", "phi": 0.7, "data_sigma": 1.0}),
+]
 
 # ---- The node
 

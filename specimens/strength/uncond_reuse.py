@@ -1,5 +1,7 @@
 """Uncond reuse: a negative prediction from the positive one and the difference of an earlier step."""
 
+import numpy as np
+
 import guidance as g
 
 from .. import oracle
@@ -34,6 +36,15 @@ def literal(c, difference, sigma, sigma_last, kind, frozen):
     return c - held / unit
 
 
+def edm(c, difference, sigma, sigma_last, d):
+    """What EDM's network F puts out for D = c_skip x + c_out F is as far apart as it was at sigma_last."""
+
+    def c_out(s):
+        return s * d / np.sqrt(s * s + d * d)
+
+    return c - c_out(sigma) * (difference / c_out(sigma_last))
+
+
 def reuse(kind, frozen, sigma_last, low, high):
     """The number per sample is the sigma of the step; the difference of the earlier step is the role of `first`."""
 
@@ -52,9 +63,15 @@ def reuse(kind, frozen, sigma_last, low, high):
 FORMULAS = [
     *(reuse("ve", frozen, 5.0, 0.05, 14.0) for frozen in ("velocity", "eps", "x0")),
     *(reuse("flow", frozen, 0.8, 0.05, 0.95) for frozen in ("velocity", "eps", "x0")),
+    Formula(
+        "uncond_reuse velocity of EDM",
+        lambda p, w: g.uncond_reuse(p.cond, p.first, sigma=w, sigma_last=5.0, kind="ve", data_sigma=0.5),
+        lambda s, w: edm(s.cond, s.first, w, 5.0, 0.5),
+        scales=(0.05, 14.0),
+    ),
 ]
 
-DEFAULTS = [Defaults("uncond_reuse", {"frozen": "velocity"})]
+DEFAULTS = [Defaults("uncond_reuse", {"frozen": "velocity", "data_sigma": 1.0})]
 
 # ---- The node
 

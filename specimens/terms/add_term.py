@@ -6,15 +6,45 @@ import guidance as g
 
 from ..kinds import Defaults, Formula, Function
 from ..predictions import first
+from ..tensors.parametrisation import FLOW, denoised, output
 
 # ---- The formula, and once more literally
 
 
+def rescaled(result, cond, scale, rescale):
+    """The authors' factor, for a rescale that comes with the term: whole from a scale of 1 on."""
+    k = rescale * min(1.0, abs(scale))
+    deviation = result.std()
+    ratio = 1.0 if deviation == 0 else cond.std() / deviation
+    return result * (k * ratio + 1 - k)
+
+
 def literal(d, c, bad, scale, rescale):
-    result = d + scale * (c - bad)
-    deviation = result.std(ddof=1) if result.size > 1 else 0.0
-    ratio = 1.0 if deviation == 0 else c.std(ddof=1) / deviation
-    return result * (rescale * ratio + 1 - rescale)
+    return rescaled(d + scale * (c - bad), c, scale, rescale)
+
+
+def literal_output(d, c, bad, x, scale, rescale, sigma, row):
+    """As the authors have it: the term is added, and the result rescaled, in what the network puts out."""
+    n, n_c, n_bad = (output(x, t, sigma, *row) for t in (d, c, bad))
+    return denoised(x, rescaled(n + scale * (n_c - n_bad), n_c, scale, rescale), sigma, *row)
+
+
+def in_network(kind, predicts, sigma, d=1.0):
+    """The noisy x is `second`."""
+    of = g.Parametrisation(kind, predicts, d)
+
+    def ours(p, w):
+        given = {"x": p.second, "sigma": sigma, "of": of}
+        return g.add_term(p.first, p.cond, p.uncond, scale=w, rescale=0.7, **given)
+
+    row = kind, predicts, d
+    return Formula(
+        f"add_term, rescaled in {predicts} {kind}",
+        ours,
+        lambda s, w: literal_output(s.first, s.cond, s.uncond, s.second, w, 0.7, sigma, row),
+        at=((0.0, first),),
+        scales=(0.0, 4.0),
+    )
 
 
 # `first` is what the step goes on with, and `uncond` the weaker prediction.
@@ -30,7 +60,13 @@ FORMULAS = [
         "add_term, rescaled",
         lambda p, w: g.add_term(p.first, p.cond, p.uncond, scale=w, rescale=0.7),
         lambda s, w: literal(s.first, s.cond, s.uncond, w, 0.7),
+        at=((0.0, first),),
+        scales=(0.0, 4.0),
     ),
+    in_network("ve", "eps", 3.0),
+    in_network("ve", "v", 3.0, d=0.5),
+    in_network("ve", "x0", 3.0),
+    in_network("flow", "velocity", 0.7),
 ]
 
 DEFAULTS = [Defaults("add_term", {"rescale": 0.0})]
@@ -40,6 +76,10 @@ DEFAULTS = [Defaults("add_term", {"rescale": 0.0})]
 FUNCTIONS = [
     Function("add_term", lambda p: g.add_term(p.first, p.cond, p.uncond, scale=3.0), limit=5.0),
     Function("add_term, rescaled", lambda p: g.add_term(p.first, p.cond, p.uncond, scale=3.0, rescale=0.7)),
+    Function(
+        "add_term, rescaled in velocity",
+        lambda p: g.add_term(p.first, p.cond, p.uncond, scale=3.0, rescale=0.7, x=p.x, sigma=0.5, of=FLOW),
+    ),
 ]
 
 # ---- What the specimens of terms share

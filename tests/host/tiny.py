@@ -1,5 +1,6 @@
 """Tiny random models of the host's own classes, and short runs with them. Every parameter is drawn, none is zero."""
 
+import copy
 import functools
 import math
 
@@ -62,6 +63,22 @@ def model(kind="eps"):
     """The MODEL of a kind. Nodes patch clones of it, as in a workflow, and loading it again costs nothing."""
     device = comfy.model_management.get_torch_device()
     return comfy.model_patcher.ModelPatcher(base_model(kind), device, torch.device("cpu"))
+
+
+def sampled_as(schedule, prediction, **settings):
+    """The tiny MODEL with the host's sampling of these two classes, as its own nodes patch it.
+
+    It has a module of its own around the shared network: while a patched clone is loaded, others see the patch.
+    """
+    net = copy.copy(base_model())
+    net._modules = dict(net._modules)
+    made = type("ModelSampling", (schedule, prediction), {})(net.model_config)
+    for name, values in settings.items():
+        getattr(made, name)(**values)
+    device = comfy.model_management.get_torch_device()
+    patched = comfy.model_patcher.ModelPatcher(net, device, torch.device("cpu"))
+    patched.add_object_patch("model_sampling", made)
+    return patched
 
 
 @functools.cache

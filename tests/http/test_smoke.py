@@ -5,7 +5,7 @@ import re
 import pytest
 
 from .object_info import declared, ours
-from .prompts import angle, cfg, negative, sampled, schedule
+from .prompts import angle, cfg, negative, node, sampled, schedule
 from .server import PACK, Server, failure, host
 
 # As hosts begin a line; older ones write the bare message.
@@ -56,3 +56,23 @@ def test_a_workflow_runs(server: Server, nodes: dict) -> None:
     history = server.run(sampled("guided", **nodes))
     assert failure(history) == ""
     assert history["outputs"]["out"]["images"]
+
+
+# As they were saved before `rescale_space` was there.
+TERM = {"model": ["lab", 0], "scale": 1.0, "start": 0.0, "end": 1.0, "rescale": 0.7}
+FROM_BEFORE = {
+    "PAG": node("AzimuthPerturbedAttention", **TERM, strength=1.0, blocks="auto"),
+    "a preset of SLG": node(
+        "AzimuthSkipLayer",
+        model=["lab", 0],
+        preset="custom",
+        **{f"preset__{name}": value for name, value in TERM.items() if name != "model"},
+        preset__blocks="middle 0",
+        preset__skip="attention",
+    ),
+}
+
+
+@pytest.mark.parametrize("term", FROM_BEFORE.values(), ids=FROM_BEFORE)
+def test_a_prompt_from_before_an_input_was_there_runs(server: Server, term: dict) -> None:
+    assert failure(server.run(sampled("term", term=term))) == ""

@@ -121,7 +121,8 @@ def test_a_picture_is_guided_as_if_it_had_no_sound(name):
     split = functools.partial(comfy.utils.unpack_latents, latent_shapes=shapes)
     cond, uncond, denoised = split(args["cond_denoised"]), split(args["uncond_denoised"]), split(args["denoised"])
     further = split(call.predictions[0].cpu()) if call.predictions else [None, None]
-    moment = functools.partial(Moment, x=None, sigma=args["sigma"], kind=run.kind, sigmas=run.sigmas, scale=W)
+    of_step = {"sigma": args["sigma"], "network": run.network.seen, "sigmas": run.sigmas}
+    moment = functools.partial(Moment, x=None, scale=W, **of_step)
     for c, u, n, result in zip(cond, uncond, further, denoised, strict=True):
         plain = u + W * (c - u)
         if name == "imagen":

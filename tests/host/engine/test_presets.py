@@ -68,7 +68,10 @@ def test_apg_works_with_the_numbers_of_the_paper(preset, r, beta):
         c, u = 3.0 * noise(size=16, seed=step), noise(size=16, seed=step + 10)
         expected, m = projected(c, u, 8.0, m, r, beta)
         assert m.norm() > r
-        moment = stages.Moment(c, u, c, torch.ones(1), "ve", (1.0, 0.0), 8.0, value=stage.schedule.value, memory=memory)
+        network = guidance.Parametrisation()
+        moment = stages.Moment(
+            c, u, c, torch.ones(1), network, (1.0, 0.0), 8.0, value=stage.schedule.value, memory=memory
+        )
         torch.testing.assert_close(stage.rule(moment), expected)
 
 
@@ -76,7 +79,7 @@ def test_apg_works_with_the_numbers_of_the_paper(preset, r, beta):
     ("preset", "words"),
     [
         ("SLG: SD3.5 medium", "scale 2.8, block skipped, blocks 7-9 while progress is 0.01 to 0.2"),
-        ("STG: LTX", "scale 1, attention skipped, blocks 19, rescale 0.7"),
+        ("STG: LTX", "scale 1, attention skipped, blocks 19, rescale 0.7 in network"),
         ("STG: Mochi", "scale 1, block skipped, blocks 34"),
         ("STG: HunyuanVideo", "scale 1, block skipped, blocks 2"),
         ("S2: any model", "scale 0.25, block skipped, 1 random, seed 0 while progress is 0.1 to 0.9"),

@@ -3,12 +3,13 @@
 import comfy.samplers
 import pytest
 import torch
+from architectures import cosmos
 from azimuth import guidance
 from azimuth.nodes.engine import pipeline
 from azimuth.nodes.look import report
 from comfy_extras.nodes_cfg import CFGZeroStar
 from methods import BY_NAME
-from tiny import distance, model, noise, predict, sample, sigmas_of, watch
+from tiny import architecture, distance, model, noise, predict, sample, sigmas_of, watch
 
 W = 5.0
 EXACT = 1e-4
@@ -169,3 +170,21 @@ def test_beside_a_schedule_the_weight_of_the_step_counts():
     patched = BY_NAME["scheduled_cfg"].on(zero_star("flow"), scale=guidance.Linear(9.0, 3.0))
     for args in steps_of(patched, steps=4):
         assert distance(args["denoised"], literal(args)) < EXACT
+
+
+# ---- a flow model that is sampled in sigma coordinates
+
+
+@pytest.mark.parametrize("sigma", [4.0, 1.0, 0.3])
+def test_of_cosmos_the_velocities_are_fitted_not_the_noise(sigma):
+    net, seen = architecture(cosmos), []
+    x = sigma * torch.randn(1, 16, 2, 8, 8, generator=torch.Generator().manual_seed(0))
+    predict(watch(BY_NAME["zero_star"].on(net, zero_init_steps=0, strength=1.0), seen), x=x, sigma=sigma)
+    x, c, u, got = (seen[0][key] for key in ("input", "cond_denoised", "uncond_denoised", "denoised"))
+    t = sigma / (1 + sigma)
+    v_c, v_u = ((x / (1 + sigma) - d) / t for d in (c, u))
+    s = (v_c * v_u).sum() / (v_u * v_u).sum()
+    assert 0.7 < s < 0.9
+    assert distance(got, x / (1 + sigma) - t * (s * v_u + W * (v_c - s * v_u))) < EXACT
+    of_noise = ((x - c) * (x - u)).sum() / ((x - u) * (x - u)).sum()
+    assert of_noise > s + (0.1 if sigma == 4.0 else 0.0)
