@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from ..tensors.reduce import per_sample, safe, spread, spreads_of_sums, weighted_sum, wide
+from ..tensors.values import quoted
 
 __all__ = ["rescale", "rescale_denoised"]
 
@@ -44,7 +45,7 @@ def rescale_denoised(
     Raises ValueError for an unknown space.
     """
     if space not in SPACES:
-        raise ValueError(f"space must be one of {', '.join(SPACES)}, got {space!r}.")
+        raise ValueError(f"space must be one of {', '.join(SPACES)}, got {quoted(space)}.")
     if space == "x0":
         return rescale(guided, cond, phi=phi)
     b = _SHARE[space, kind](per_sample(sigma, x))

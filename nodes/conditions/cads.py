@@ -116,10 +116,7 @@ class ConditionAnnealing(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, tau1=None, tau2=None):
-        try:
-            ramp(0.0 if tau1 is None else tau1, 1.0 if tau2 is None else tau2)
-        except ValueError as error:
-            return str(error)
+        ramp(0.0 if tau1 is None else tau1, 1.0 if tau2 is None else tau2)
         return True
 
     @classmethod

@@ -5,12 +5,12 @@ The host checks typed values against min and max. What arrives through a link it
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
+import numpy
 from comfy_api.latest import io
 
-from ...guidance import Constant, Schedule
+from ...guidance import Constant, Schedule, is_number, quoted
 from .stages import Window
 from .steps import step_at
 
@@ -31,10 +31,31 @@ def negative_input(what: str) -> io.Conditioning.Input:
     )
 
 
+class Limit(float):
+    """A limit that the host may compare with anything.
+
+    Of an input with two types it does so with whatever a prompt holds, where a plain float would raise in the host's
+    own words. What is no number here passes, and is refused in the node.
+    """
+
+    def __lt__(self, other) -> bool:
+        return is_number(other) and float(self) < other
+
+    def __gt__(self, other) -> bool:
+        return is_number(other) and float(self) > other
+
+
 def number(name: str, *, default: float, low: float, high: float, step: float, tooltip: str, **more):
     """A float that also takes a SCHEDULE in the same slot."""
     widget = io.Float.Input(
-        name, default=default, min=low, max=high, step=step, round=min(step, 0.001), tooltip=tooltip, **more
+        name,
+        default=default,
+        min=Limit(low),
+        max=Limit(high),
+        step=step,
+        round=min(step, 0.001),
+        tooltip=tooltip,
+        **more,
     )
     return io.MultiType.Input(widget, types=[ScheduleType], advanced=more.get("advanced"))
 
@@ -146,11 +167,13 @@ def rescale_input(default: float = 0.0) -> io.Float.Input:
 
 def finite_float(node: str, name: str, value, low: float, high: float) -> float:
     """The value as a float in [low, high]. Raises ValueError, naming node, input and remedy, for anything else."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise ValueError(f"{node}, input {name}: got {value!r}; connect or type a finite number.")
-    if not low <= value <= high:
-        raise ValueError(f"{node}, input {name}: {value:g} is out of range; use a number from {low:g} to {high:g}.")
-    return float(value)
+    if not is_number(value):
+        what = "number in place of text" if isinstance(value, str) else "finite number"
+        raise ValueError(f"{node}, input {name}: got {quoted(value)}; connect or type a {what}.")
+    number = float(value)
+    if not low <= number <= high:
+        raise ValueError(f"{node}, input {name}: {number:g} is out of range; use a number from {low:g} to {high:g}.")
+    return number
 
 
 def whole(node: str, name: str, value, low: int, high: int) -> int:
@@ -160,13 +183,49 @@ def whole(node: str, name: str, value, low: int, high: int) -> int:
     """
     number = finite_float(node, name, value, low, high)
     if not number.is_integer():
-        raise ValueError(f"{node}, input {name}: got {value!r}; use a whole number from {low} to {high}.")
+        raise ValueError(f"{node}, input {name}: got {quoted(value)}; use a whole number from {low} to {high}.")
     return int(number)
 
 
 def floats(node: str, fields: list[io.Float.Input], values: dict) -> dict[str, float]:
     """The values of float inputs, each checked against its own limits."""
     return {field.id: finite_float(node, field.id, values.get(field.id), field.min, field.max) for field in fields}
+
+
+def switch(node: str, name: str, value) -> bool:
+    """The value as a bool; a link may bring 0 or 1. Raises ValueError, naming node, input and remedy, for others."""
+    if not isinstance(value, bool | numpy.bool_) and not (is_number(value) and value in (0, 1)):
+        raise ValueError(f"{node}, input {name}: got {quoted(value)}; connect or set a switch, true or false.")
+    return bool(value)
+
+
+def text(node: str, name: str, value) -> str:
+    """The text. Raises ValueError, naming node, input and remedy, for anything else."""
+    if not isinstance(value, str):
+        raise ValueError(f"{node}, input {name}: got {quoted(value)}; connect or type a text.")
+    return value
+
+
+def a_model(node: str, name: str, value):
+    """The MODEL. Raises ValueError, naming node, input and remedy, for anything else."""
+    if not hasattr(value, "model_options"):
+        raise ValueError(f"{node}, input {name}: got {quoted(value)}; connect a MODEL, such as that of a loader.")
+    return value
+
+
+def group(name: str, value) -> dict:
+    """The values of the dynamic input `name`, its chosen option under its own name.
+
+    The host hands on None where it does not know the option; what else is no dict came through a link.
+    """
+    return value if isinstance(value, dict) else {name: value}
+
+
+def ordered(node: str, values: dict[str, float], lower: str, upper: str) -> None:
+    """Raises ValueError if the value of the input `lower` is above that of `upper`."""
+    low, high = values[lower], values[upper]
+    if low > high:
+        raise ValueError(f"{node}, input {lower}: {low:g} is above {upper}, {high:g}; make {lower} the smaller one.")
 
 
 def preset(node: str, presets: dict[str, tuple], fields: list[io.Float.Input], chosen: dict) -> dict[str, float]:
@@ -213,18 +272,25 @@ def as_schedule(node: str, name: str, value, low: float, high: float):
     return Constant(finite_float(node, name, value, low, high))
 
 
-def conditioning(node: str, name: str, value: list) -> list:
-    """The conditioning. Raises ValueError for an empty one, which the host would take for no prompt at all."""
-    if not value:
+def conditioning(node: str, name: str, value) -> list:
+    """The conditioning. Raises ValueError for what is none, and for an empty one, which is no prompt to the host."""
+    parts = value if isinstance(value, list) else [value]
+    if not all(isinstance(part, list | tuple) and len(part) == 2 and isinstance(part[1], dict) for part in parts):
+        raise ValueError(f"{node}, input {name}: got {quoted(value)}; connect a CLIP Text Encode.")
+    if not parts:
         raise ValueError(f"{node}, input {name}: the conditioning is empty; connect a CLIP Text Encode.")
     return value
 
 
 def choice(node: str, name: str, value, options) -> str:
     """The chosen option, which may have come through a link. Raises ValueError, naming node, input and options."""
-    if value not in options:
-        raise ValueError(f"{node}, input {name}: there is no {value!r}; choose one of {', '.join(options)}.")
-    return value
+    if not isinstance(value, str):
+        found = "got no option that it knows" if value is None else f"got {quoted(value)}"
+    elif value not in options:
+        found = f"there is no {quoted(value)}"
+    else:
+        return value
+    raise ValueError(f"{node}, input {name}: {found}; choose one of {', '.join(options)}.")
 
 
 def as_window(node: str, start, end) -> Window:
@@ -246,22 +312,17 @@ def as_levels(node: str, t_min, t_max) -> tuple[float, float]:
     return low, high
 
 
-def validate_levels(node: str, t_min, t_max) -> bool | str:
+def validate_levels(node: str, t_min, t_max) -> bool:
     """What `validate_window` is for a window, for noise levels."""
-    try:
-        as_levels(node, 0.0 if t_min is None else t_min, 1.0 if t_max is None else t_max)
-    except ValueError as error:
-        return str(error)
+    as_levels(node, 0.0 if t_min is None else t_min, 1.0 if t_max is None else t_max)
     return True
 
 
-def validate_window(node: str, start, end) -> bool | str:
-    """True, or what is wrong with the window: for a node's `validate_inputs`.
+def validate_window(node: str, start, end) -> bool:
+    """True, for a node's `validate_inputs`. Raises ValueError if something is wrong with the window.
 
-    The host calls that before anything runs, with None for linked values; these are checked when they arrive.
+    The host calls that before anything runs, with None for linked values; these are checked when they arrive. What is
+    raised it says once; what is returned it says once for every input that `validate_inputs` takes.
     """
-    try:
-        as_window(node, 0.0 if start is None else start, 1.0 if end is None else end)
-    except ValueError as error:
-        return str(error)
+    as_window(node, 0.0 if start is None else start, 1.0 if end is None else end)
     return True

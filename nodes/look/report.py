@@ -3,10 +3,12 @@
 import functools
 
 import comfy.samplers
+import torch
 from comfy_api.latest import io
 from server import PromptServer
 
-from ..engine import guided, guiders, pipeline, stages, weak
+from ...guidance import quoted
+from ..engine import guided, guiders, inputs, pipeline, stages, weak
 from ..engine.run import Run
 from . import CATEGORY
 
@@ -148,7 +150,10 @@ class GuidanceReport(io.ComfyNode):
 
     @classmethod
     def execute(cls, model, cfg, sigmas=None) -> io.NodeOutput:
-        text = report(model, cfg, sigmas)
+        cfg = inputs.finite_float(NAME, "cfg", cfg, 0.0, 100.0)
+        if sigmas is not None and not (torch.is_tensor(sigmas) and sigmas.ndim == 1):
+            raise ValueError(f"{NAME}, input sigmas: got {quoted(sigmas)}; connect the SIGMAS of a scheduler.")
+        text = report(inputs.a_model(NAME, "model", model), cfg, sigmas)
         page = text.replace("\n", "\n\n")  # Nodes 2.0 reads Markdown, which ignores a single line break
         PromptServer.instance.send_progress_text(page, cls.hidden.unique_id)
         return io.NodeOutput(text, ui={"text": (text,)})

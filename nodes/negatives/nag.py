@@ -110,7 +110,7 @@ class NormalizedAttention(io.ComfyNode):
 
     @classmethod
     def execute(cls, model, negative, scale, start, end, preset=None) -> io.NodeOutput:
-        chosen = preset or {}  # None if the host does not know the chosen option
+        chosen = inputs.group("preset", preset)
         tau, alpha, norm = knobs_of(chosen)
         stage = Attention(
             NAME,

@@ -95,7 +95,7 @@ class BetaCFG(io.ComfyNode):
 
     @classmethod
     def execute(cls, model, gamma, a, b, floor, strength, form=None) -> io.NodeOutput:
-        chosen = form or {}  # None if the host does not know the chosen option
+        chosen = inputs.group("form", form)
         reference = reference_of(chosen)
         gamma, a, b, floor = inputs.floats(NAME, KNOBS, {"gamma": gamma, "a": a, "b": b, "floor": floor}).values()
         stage = Combine(

@@ -137,7 +137,7 @@ class DynamicThresholding(io.ComfyNode):
             inputs.as_schedule(NAME, "mimic_scale", mimic_scale, 0.0, 100.0),
             inputs.finite_float(NAME, "percentile", percentile, 0.5, 1.0),
             inputs.finite_float(NAME, "strength", strength, 0.0, 1.0),
-            per_channel=per_channel,
+            per_channel=inputs.switch(NAME, "per_channel", per_channel),
             startpoint=inputs.choice(NAME, "startpoint", startpoint, STARTPOINTS),
             measure=inputs.choice(NAME, "measure", measure, MEASURES),
         )

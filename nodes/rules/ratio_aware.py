@@ -84,7 +84,7 @@ class RatioAware(io.ComfyNode):
 
     @classmethod
     def execute(cls, model, weight, strength, preset=None) -> io.NodeOutput:
-        chosen = preset or {}  # None if the host does not know the chosen option
+        chosen = inputs.group("preset", preset)
         w_max, alpha = inputs.preset(NAME, PRESETS, CUSTOM, chosen).values()
         top = TOPS[inputs.choice(NAME, "weight", weight, TOPS)]
         strength = inputs.finite_float(NAME, "strength", strength, 0.0, 1.0)

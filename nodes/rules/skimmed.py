@@ -88,6 +88,8 @@ class SkimmedCFG(io.ComfyNode):
     @classmethod
     def execute(cls, model, skim_scale, mode, flip_filter, full_negative, strength) -> io.NodeOutput:
         chosen = MODES[inputs.choice(NAME, "mode", mode, MODES)]
+        flip_filter = inputs.switch(NAME, "flip_filter", flip_filter)
+        full_negative = inputs.switch(NAME, "full_negative", full_negative)
         stage = Combine(
             NAME,
             inputs.as_schedule(NAME, "skim_scale", skim_scale, 0.0, 100.0),

@@ -74,7 +74,7 @@ class Autoguidance(io.ComfyNode):
             NAME,
             inputs.as_schedule(NAME, "scale", scale, 0.0, 100.0),
             inputs.as_window(NAME, start, end),
-            functools.partial(second, weak_model),
+            functools.partial(second, inputs.a_model(NAME, "weak_model", weak_model)),
             rescale=inputs.finite_float(NAME, "rescale", rescale, 0.0, 1.0),
         )
         return io.NodeOutput(pipeline.add_stage(model, stage))

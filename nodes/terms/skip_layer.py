@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from comfy_api.latest import io
 
+from ...guidance import shortened
 from ..engine import inputs, pipeline, weak
 from ..engine.networks import blocks
 from ..engine.networks.unfit import Unfit
@@ -30,7 +31,7 @@ def fixed(chosen: dict):
         shape, found = blocks.choose(model, wanted, run, NAME, attention)
         return shape, lambda call: found
 
-    return pick, f"blocks {chosen['blocks'].strip()}"
+    return pick, f"blocks {shortened(chosen['blocks'])}"
 
 
 def drawn(chosen: dict):
@@ -156,7 +157,7 @@ class SkipLayer(io.ComfyNode):
 
     @classmethod
     def execute(cls, model, preset=None) -> io.NodeOutput:
-        chosen = preset or {}  # None if the host does not know the chosen option
+        chosen = inputs.group("preset", preset)
         pick, words = PRESETS[inputs.choice(NAME, "preset", chosen.get("preset"), PRESETS)].pick(chosen)
         skip = inputs.choice(NAME, "skip", chosen.get("skip"), SKIPPED)
         stage = weak.term(

@@ -5,6 +5,7 @@ import functools
 import torch
 from comfy_api.latest import io
 
+from ...guidance import shortened
 from ..engine import draws, inputs, pipeline, weak
 from ..engine.networks import blocks
 from ..engine.networks.blocks import parse
@@ -76,7 +77,7 @@ class TokenPerturbation(io.ComfyNode):
             inputs.as_window(NAME, start, end),
             with_shuffled_tokens(parse(NAME, blocks)),
             rescale=inputs.finite_float(NAME, "rescale", rescale, 0.0, 1.0),
-            words=f", blocks {blocks.strip()}",
+            words=f", blocks {shortened(blocks)}",
         )
         return io.NodeOutput(pipeline.add_stage(model, stage))
 
