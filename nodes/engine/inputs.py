@@ -47,30 +47,25 @@ class Limit(float):
 
 def number(name: str, *, default: float, low: float, high: float, step: float, tooltip: str, **more):
     """A float that also takes a SCHEDULE in the same slot."""
-    widget = io.Float.Input(
-        name,
-        default=default,
-        min=Limit(low),
-        max=Limit(high),
-        step=step,
-        round=min(step, 0.001),
-        tooltip=tooltip,
-        **more,
-    )
+    widget = plain_float(name, default, Limit(low), Limit(high), step, tooltip, **more)
     return io.MultiType.Input(widget, types=[ScheduleType], advanced=more.get("advanced"))
 
 
 def plain_float(
     name: str, default: float, low: float, high: float, step: float, tooltip: str, **more
 ) -> io.Float.Input:
-    """A float without a socket for a SCHEDULE."""
-    more = {"round": min(step, 0.001), **more}
-    return io.Float.Input(name, default=default, min=low, max=high, step=step, tooltip=tooltip, **more)
+    """A float without a socket for a SCHEDULE.
+
+    The front-end shows and keeps as many decimals as the first digit of `step` is behind the point: two for 0.05 and
+    for 0.01, one for 0.1 and for 0.5. Above that it shows none but keeps them, unless it is told to round.
+    """
+    whole_numbers = {"round": 1.0} if step >= 1.0 else {}
+    return io.Float.Input(name, default=default, min=low, max=high, step=step, tooltip=tooltip, **whole_numbers, **more)
 
 
 def progress(name: str, default: float, tooltip: str) -> io.Float.Input:
     """A place in a run: 0 is the first step, 1 the last."""
-    return io.Float.Input(name, default=default, min=0.0, max=1.0, step=0.01, round=0.001, tooltip=tooltip)
+    return plain_float(name, default, 0.0, 1.0, 0.01, tooltip)
 
 
 def window_inputs(what: str) -> list:
@@ -112,14 +107,13 @@ def level_inputs(what: str, t_min: float, t_max: float) -> list[io.Float.Input]:
 
 
 def strength_input(symbol: str = "The share of this rule in the result") -> io.Float.Input:
-    return io.Float.Input(
+    return plain_float(
         "strength",
-        default=1.0,
-        min=0.0,
-        max=1.0,
-        step=0.05,
-        round=0.001,
-        tooltip=f"{symbol}, blended with the result without it: 0.5 to 1 is useful. 1 = all of it, 0 = off.",
+        1.0,
+        0.0,
+        1.0,
+        0.05,
+        f"{symbol}, blended with the result without it: 0.5 to 1 is useful. 1 = all of it, 0 = off.",
     )
 
 
@@ -130,7 +124,7 @@ def term_scale(default: float, useful: str):
         default=default,
         low=0.0,
         high=100.0,
-        step=0.1,
+        step=0.05,
         tooltip=f"s, the weight of the added term: {useful}. A number or a Guidance Schedule. 0 = off, and costs "
         "nothing.",
     )
@@ -153,14 +147,13 @@ def preset_input(presets: dict[str, tuple], fields: list[io.Float.Input], toolti
 
 
 def rescale_input(default: float = 0.0) -> io.Float.Input:
-    return io.Float.Input(
+    return plain_float(
         "rescale",
-        default=default,
-        min=0.0,
-        max=1.0,
-        step=0.05,
-        round=0.001,
-        tooltip="How far the contrast is brought back to that of the positive: 0.7 where a high scale burns. 0 = off.",
+        default,
+        0.0,
+        1.0,
+        0.05,
+        "How far the contrast is brought back to that of the positive: 0.7 where a high scale burns. 0 = off.",
         advanced=True,
     )
 

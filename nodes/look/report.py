@@ -130,14 +130,13 @@ class GuidanceReport(io.ComfyNode):
             inputs=[
                 io.Model.Input("model", tooltip="The MODEL to describe, as it goes into the sampler."),
                 io.Sigmas.Input("sigmas", optional=True, tooltip="The run's sigmas, to list the weight of every step."),
-                io.Float.Input(
+                inputs.plain_float(
                     "cfg",
-                    default=7.0,
-                    min=0.0,
-                    max=100.0,
-                    step=0.1,
-                    round=0.01,
-                    tooltip="The sampler's cfg, for the list of weights. 1 = guidance off.",
+                    7.0,
+                    0.0,
+                    100.0,
+                    0.05,
+                    "The sampler's cfg, for the list of weights. 1 = guidance off.",
                 ),
             ],
             outputs=[io.String.Output(display_name="report", tooltip="The report as text.")],

@@ -19,7 +19,7 @@ CUSTOM = [
         10.0,
         1.0,
         100.0,
-        0.5,
+        0.05,
         "w_max, the weight where the update is nothing: 8 to 18. It counts with weight: w_max only. 1 = no guidance.",
     ),
     inputs.plain_float(

@@ -55,7 +55,7 @@ class SkimmedCFG(io.ComfyNode):
                     default=4.0,
                     low=0.0,
                     high=100.0,
-                    step=0.1,
+                    step=0.05,
                     tooltip="s, the lower weight, while the sampler's cfg w may be 8 to 20: 3 to 7 for SD and SDXL, 2 "
                     "to 4 for SD3. A number or a Guidance Schedule. In mode exact, s = w or more switches it off.",
                 ),

@@ -36,11 +36,11 @@ MOST_STEPS = 10000  # as many as the schedulers make
 
 
 def weight(name: str, default: float, tooltip: str) -> io.Float.Input:
-    return io.Float.Input(name, default=default, min=0.0, max=HIGHEST, step=0.1, round=0.001, tooltip=tooltip)
+    return inputs.plain_float(name, default, 0.0, HIGHEST, 0.05, tooltip)
 
 
 def positive(name: str, default: float, low: float, high: float, tooltip: str) -> io.Float.Input:
-    return io.Float.Input(name, default=default, min=low, max=high, step=0.1, round=0.001, tooltip=tooltip)
+    return inputs.plain_float(name, default, low, high, 0.05, tooltip)
 
 
 def ramp(first: float, last: float) -> list[io.Float.Input]:
