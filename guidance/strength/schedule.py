@@ -375,7 +375,7 @@ class Steps(Schedule):
         if 0 < steps != len(self.values):
             raise ValueError(
                 f"the list of per-step weights has {_count(len(self.values), 'value')} but the run has "
-                f"{_count(steps, 'step')}: give one weight per step."
+                f"{_count(steps, 'step')}; give one weight per step."
             )
         return self
 

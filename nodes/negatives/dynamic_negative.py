@@ -144,7 +144,7 @@ class DynamicNegative(io.ComfyNode):
             remembers=True,
             conditioning=inputs.conditioning(NAME, "negative", negative),
             term=functools.partial(follow, field, knobs),
-            mode=f"away from it to the {base}, prior {prior:g}, tau {tau:g}",
+            mode=f"away from it to the {base}, prior {knobs['prior']:g}, tau {knobs['tau']:g}",
             beside=field,
             remark=say_where_heuristic,
         )

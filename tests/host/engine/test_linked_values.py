@@ -2,12 +2,14 @@
 
 import math
 import re
+from fractions import Fraction
 from types import SimpleNamespace
 
 import numpy
 import pytest
 import torch
 from azimuth.guidance import MOST_QUOTED, quoted
+from azimuth.nodes import NODES
 from azimuth.nodes.look.report import GuidanceReport
 from places import PLACES, AtDefaults, places
 from server import PromptServer
@@ -100,3 +102,21 @@ def test_what_a_link_brings_is_taken_or_refused_in_a_sentence_that_helps(place):
         if said and (found := wrong(said, place, value)):
             faults[name] = (*found, said)
     assert faults == {}
+
+
+def test_every_node_is_asked():
+    assert {place.method.node for place in EVERY} == set(NODES)
+
+
+NUMBERS = [numpy.float32(1.0), numpy.float64(1.0), numpy.int64(1), numpy.float16(1.0), Fraction(1)]
+TAKES = {"FLOAT": (1.0, NUMBERS), "INT": (1, NUMBERS), "BOOLEAN": (True, [numpy.bool_(True), numpy.int64(1), 1, 1.0])}
+
+
+SCALARS = [place for place in once_each(EVERY) if TAKES.keys() & set(place.types)]
+
+
+@pytest.mark.parametrize("place", SCALARS, ids=lambda place: place.id)
+def test_a_number_of_another_library_is_taken_as_pythons(place):
+    python, others = next(TAKES[kind] for kind in TAKES if kind in place.types)
+    expected = brought(place, python)
+    assert [brought(place, other) for other in others] == [expected] * len(others)
