@@ -214,6 +214,14 @@ def group(name: str, value) -> dict:
     return value if isinstance(value, dict) else {name: value}
 
 
+def complete(values: dict, fields: list[io.Input]) -> bool:
+    """Whether `validate_inputs` was handed a value for each of these inputs.
+
+    The host says itself which one is missing. One that is linked is checked when it arrives.
+    """
+    return all(values.get(field.id) is not None for field in fields)
+
+
 def ordered(node: str, values: dict[str, float], lower: str, upper: str) -> None:
     """Raises ValueError if the value of the input `lower` is above that of `upper`."""
     low, high = values[lower], values[upper]

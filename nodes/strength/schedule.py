@@ -248,12 +248,6 @@ SHAPES = (
 )
 
 
-def complete(chosen: dict) -> bool:
-    """Whether no value of the chosen shape is missing, which the host says, or linked: that is checked on arrival."""
-    fields = next((shape.inputs for shape in SHAPES if shape.name == chosen.get("shape")), [])
-    return all(chosen.get(field.id) is not None for field in fields)
-
-
 def build(given):
     """The schedule of a shape's values. Raises ValueError with a sentence that names node, input and remedy."""
     chosen = inputs.group("shape", given)
@@ -300,8 +294,9 @@ class GuidanceSchedule(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, **values):
-        chosen = values.get("shape")
-        if isinstance(chosen, dict) and complete(chosen):
+        chosen = inputs.group("shape", values.get("shape"))
+        shape = next((shape for shape in SHAPES if shape.name == chosen.get("shape")), None)
+        if shape and inputs.complete(chosen, shape.inputs):
             build(chosen)  # which raises
         return True
 

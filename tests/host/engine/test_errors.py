@@ -292,7 +292,6 @@ def chosen(shape, **values):
         (chosen("triangle", mean=1.0, low=2.0), "input low: 2 is above mean, 1"),
         (chosen("curve", curve=[], low=1.0, high=7.0), "input curve: got an empty list, not points"),
         (chosen("curve", curve=[(0.0, 0.0), (1.0, 1.0)], low=8.0, high=7.0), "low"),
-        (chosen("upside down"), "choose one of interval, sigma interval"),
     ],
 )
 def test_a_schedule_that_cannot_be_is_refused_at_validation_and_in_the_node(values, about):
@@ -302,6 +301,13 @@ def test_a_schedule_that_cannot_be_is_refused_at_validation_and_in_the_node(valu
         schedule.GuidanceSchedule.execute(values)
     assert about in str(error.value) and str(error.value).startswith("Guidance Schedule, input ")
     assert str(error.value) == str(before.value)
+
+
+def test_an_unknown_shape_is_refused_with_those_that_there_are():
+    unknown = chosen("upside down")
+    assert schedule.GuidanceSchedule.validate_inputs(shape=unknown) is True
+    with pytest.raises(ValueError, match="input shape: there is no 'upside down'; choose one of interval, sigma"):
+        schedule.GuidanceSchedule.execute(unknown)
 
 
 def test_weights_of_a_list_are_limited_like_any_other():

@@ -6,10 +6,11 @@ import execution
 import pytest
 from azimuth.nodes.strength.schedule import GuidanceSchedule
 from azimuth.nodes.strength.scheduled_cfg import ScheduledCFG
+from azimuth.nodes.terms.skip_layer import SkipLayer
 
 import nodes as host_nodes
 
-KINDS = {"AzimuthScheduledCFG": ScheduledCFG, "AzimuthSchedule": GuidanceSchedule}
+KINDS = {"AzimuthScheduledCFG": ScheduledCFG, "AzimuthSchedule": GuidanceSchedule, "AzimuthSkipLayer": SkipLayer}
 
 
 def said(monkeypatch, kind, **inputs):
@@ -49,3 +50,11 @@ def test_what_two_inputs_have_wrong_is_said_once(monkeypatch):
         **{f"shape.{name}": value for name, value in interval.items()},
     )
     assert answer == ["Guidance Schedule, input start: 0.8 is above end, 0.2; make start the smaller one."]
+
+
+def test_the_inputs_of_a_preset_are_checked_before_the_run(monkeypatch):
+    values = {"blocks": "3", "scale": 1.0, "skip": "block", "start": 0.8, "end": 0.2, "rescale": 0.0}
+    answer = said(
+        monkeypatch, "AzimuthSkipLayer", preset="custom", **{f"preset.{name}": value for name, value in values.items()}
+    )
+    assert len(answer) == 1 and answer[0].startswith("Skip Layer Guidance (SLG, STG, S2), input start: ")
