@@ -67,7 +67,7 @@ def inputs_in(code: ast.AST, helpers: dict[str, ast.FunctionDef]) -> dict[str, s
         helper = helper_of(call, helpers)
         if helper:
             found |= inputs_in(helper, helpers)
-        if called(call) == "Input" or helper and names_its_input(helper):
+        if called(call) == "Input" or helper and names_its_input(helper, helpers):
             name = text(call.args[0]) if call.args else None
             found |= {name: text(keyword(call, "display_name")) or name} if name else {}
     return found
@@ -81,15 +81,15 @@ def helper_of(call: ast.Call, helpers: dict[str, ast.FunctionDef]) -> ast.Functi
     return helpers.get(called(call))
 
 
-def names_its_input(helper: ast.FunctionDef) -> bool:
-    """Whether a helper's first parameter is the id of the input that it makes."""
+def names_its_input(helper: ast.FunctionDef, helpers: dict[str, ast.FunctionDef]) -> bool:
+    """Whether a helper's first parameter is the id of the input that it makes, itself or by another helper."""
     first = helper.args.args[0].arg if helper.args.args else None
     return any(
         isinstance(call, ast.Call)
-        and called(call) == "Input"
         and call.args
         and isinstance(call.args[0], ast.Name)
         and call.args[0].id == first
+        and (called(call) == "Input" or (other := helper_of(call, helpers)) and names_its_input(other, helpers))
         for call in ast.walk(helper)
     )
 

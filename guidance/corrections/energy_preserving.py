@@ -24,6 +24,7 @@ from torch import Tensor
 from ..tensors.operands import operands
 from ..tensors.quantile import between_ranks
 from ..tensors.reduce import distances, reduce_each, safe, wide
+from ..tensors.values import quoted
 
 __all__ = ["energy_preserving"]
 
@@ -39,7 +40,7 @@ def energy_preserving(
     Raises ValueError for an unknown scope.
     """
     if scope not in SCOPES:
-        raise ValueError(f"scope must be one of {', '.join(SCOPES)}, got {scope!r}.")
+        raise ValueError(f"scope must be one of {', '.join(SCOPES)}, got {quoted(scope)}.")
     g, c, noisy = wide(guided), wide(cond), wide(x)
     actual, wanted = _LENGTHS[robust, scope if g.ndim == 5 else "sample"](noisy, g, c)
     ratio = torch.where(actual > torch.finfo(actual.dtype).tiny, wanted / safe(actual), 1.0)

@@ -21,6 +21,7 @@ from torch import Tensor
 from ..tensors.operands import operands
 from ..tensors.parametrisation import Parametrisation
 from ..tensors.rescaled import rescale_output, with_spread_of
+from ..tensors.values import quoted
 
 __all__ = ["rescale", "rescale_denoised"]
 
@@ -48,7 +49,7 @@ def rescale_denoised(
     Raises ValueError for an unknown space.
     """
     if space not in SPACES:
-        raise ValueError(f"space must be one of {', '.join(SPACES)}, got {space!r}.")
+        raise ValueError(f"space must be one of {', '.join(SPACES)}, got {quoted(space)}.")
     predicts = "velocity" if (space, kind) == ("v", "flow") else space
     of = Parametrisation(kind, predicts, data_sigma)
     return rescale_output(guided, cond, x=x, sigma=sigma, of=of, phi=phi)

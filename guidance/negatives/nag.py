@@ -20,6 +20,7 @@ from torch import Tensor
 from ..tensors.operands import operands
 from ..tensors.pieces import in_pieces
 from ..tensors.reduce import per_sample, safe
+from ..tensors.values import quoted
 
 __all__ = ["nag"]
 
@@ -36,7 +37,7 @@ def nag(
 ) -> Tensor:
     """alpha zh + (1 - alpha) z+, in the dtype of `positive`. `norm` is 1 or 2; raises ValueError for another."""
     if norm not in _LENGTHS:
-        raise ValueError(f"norm must be 1 or 2, got {norm!r}.")
+        raise ValueError(f"norm must be 1 or 2, got {quoted(norm)}.")
     of_tokens = functools.partial(_of_tokens, tau=tau, alpha=alpha, norm=norm)
     return in_pieces(of_tokens, per_sample(scale, positive) - 1.0, positive, negative, shape=positive.shape[-1:])
 

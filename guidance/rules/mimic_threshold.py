@@ -26,6 +26,7 @@ from ..cfg import cfg
 from ..tensors.operands import operands
 from ..tensors.quantile import abs_quantile
 from ..tensors.reduce import reduce_each, safe, wide
+from ..tensors.values import quoted
 
 __all__ = ["mimic_threshold"]
 
@@ -50,7 +51,7 @@ def mimic_threshold(
     start = _named(_STARTPOINTS, "startpoint", startpoint)
     spread = _named(_MEASURES, "measure", measure)
     if not 0.0 <= percentile <= 1.0:
-        raise ValueError(f"percentile must lie between 0 and 1, got {percentile}.")
+        raise ValueError(f"percentile must lie between 0 and 1, got {quoted(percentile)}.")
     if phi == 0:
         return cfg(cond, uncond, scale=scale)
     c, u = wide(cond), wide(uncond)
@@ -97,7 +98,7 @@ def _standard_deviation(t: Tensor, q: float, per_channel: bool) -> Tensor:
 
 def _named(table: dict, what: str, name: str):
     if name not in table:
-        raise ValueError(f"{what} must be one of {', '.join(table)}, got {name!r}.")
+        raise ValueError(f"{what} must be one of {', '.join(table)}, got {quoted(name)}.")
     return table[name]
 
 

@@ -37,7 +37,7 @@ def cfgpp_scale(lam: float, sigma: float, sigma_next: float, *, kind: str, limit
     _check_sigmas(sigma, sigma_next, kind)
     if sigma == sigma_next:
         if limit is None:
-            raise ValueError(f"CFG++ has no weight for a step from sigma {sigma:g} to itself: set a limit.")
+            raise ValueError(f"CFG++ has no weight for a step from sigma {sigma:g} to itself; set a limit.")
         return limit if lam else 0.0
     weight = lam * _STEP[kind](max(sigma, sigma_next), min(sigma, sigma_next))
     return weight if limit is None else min(limit, weight)

@@ -31,6 +31,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ..tensors.convert import flow_sigma
+from ..tensors.values import is_number, quoted, shortened
 
 __all__ = [
     "Beta",
@@ -372,7 +373,7 @@ class Steps(Schedule):
         object.__setattr__(self, "values", tuple(self.values))
         _require(len(self.values) > 0, self, "values", "must hold at least one weight")
         for i, value in enumerate(self.values):
-            _require(_is_finite(value), self, f"values[{i}]", "must be a finite number")
+            _require(is_number(value), self, f"values[{i}]", "must be a finite number")
         object.__setattr__(self, "values", tuple(map(float, self.values)))
 
     def weight(self, progress: float, sigma: float) -> float:
@@ -383,12 +384,12 @@ class Steps(Schedule):
         if 0 < steps != len(self.values):
             raise ValueError(
                 f"the list of per-step weights has {_count(len(self.values), 'value')} but the run has "
-                f"{_count(steps, 'step')}: give one weight per step."
+                f"{_count(steps, 'step')}; give one weight per step."
             )
         return self
 
     def __str__(self) -> str:
-        return "per step " + ", ".join(f"{value:g}" for value in self.values)
+        return "per step " + shortened(", ".join(f"{value:g}" for value in self.values))
 
 
 @dataclass(frozen=True)
@@ -407,15 +408,16 @@ class Curve(Schedule):
     smooth: bool = True
 
     def __post_init__(self):
-        points = tuple(sorted((tuple(point) for point in self.points), key=lambda point: point[0]))
-        object.__setattr__(self, "points", points)
+        points = tuple(self.points)
         _finite(self, "low", "high")
         _require(self.low <= self.high, self, "low", f"must not exceed high, which is {self.high:g}")
         _require(len(points) > 0, self, "points", "must hold at least one point")
         for i, point in enumerate(points):
-            inside = len(point) == 2 and all(_is_finite(c) and 0.0 <= c <= 1.0 for c in point)
+            pair = isinstance(point, (tuple, list)) and len(point) == 2
+            inside = pair and all(is_number(c) and 0.0 <= c <= 1.0 for c in point)
             _require(inside, self, f"points[{i}]", "must be a pair (x, y) with both between 0 and 1")
-        object.__setattr__(self, "points", tuple((float(x), float(y)) for x, y in points))
+        by_x = sorted(((float(x), float(y)) for x, y in points), key=lambda point: point[0])
+        object.__setattr__(self, "points", tuple(by_x))
 
     @functools.cached_property
     def _tangents(self) -> tuple[float, ...]:
@@ -439,7 +441,7 @@ class Curve(Schedule):
         return y0 + (y1 - y0) * t * t * (3 - 2 * t) + t * (1 - t) * (m0 * (1 - t) - m1 * t)
 
     def __str__(self) -> str:
-        path = ", ".join(f"({x:g}, {y:g})" for x, y in self.points)
+        path = shortened(", ".join(f"({x:g}, {y:g})" for x, y in self.points))
         shape = "smooth curve" if self.smooth else "line"
         return f"{shape} between {self.low:g} and {self.high:g} through {path}"
 
@@ -535,22 +537,18 @@ def _monotone_tangents(points: tuple[tuple[float, float], ...]) -> tuple[float, 
     return tuple(tangents)
 
 
-def _is_finite(value) -> bool:
-    return isinstance(value, (int, float)) and math.isfinite(value)
-
-
 def _finite(schedule: Schedule, *names: str) -> None:
     """Raises ValueError for a field that is no finite number, and makes floats of the others."""
     for name in names:
         value = getattr(schedule, name)
-        _require(_is_finite(value), schedule, name, "must be a finite number")
+        _require(is_number(value), schedule, name, "must be a finite number")
         object.__setattr__(schedule, name, float(value))
 
 
 def _require(ok: bool, schedule: Schedule, name: str, rule: str) -> None:
     if not ok:
         value = getattr(schedule, name, None)
-        got = "" if value is None else f" (got {value})"
+        got = "" if value is None else f" (got {quoted(value)})"
         raise ValueError(f"{type(schedule).__name__}: {name} {rule}{got}.")
 
 

@@ -110,7 +110,7 @@ def parse(text: str) -> Spec:
     words = " ".join(text.lower().rstrip(". ").split())
     found = _TWO.fullmatch(words) or _ONE.fullmatch(words)
     if found is None:
-        raise ValueError(f"not a caption of the lab's picture book: {text!r}")
+        raise ValueError(f"not a caption of the lab's picture book: {text[:200]!r}")
     part = found.groupdict()
     things = tuple(
         Thing(part[f"colour{i}"], part[f"shape{i}"], part[f"size{i}"]) for i in range(2) if part.get(f"colour{i}")

@@ -20,7 +20,7 @@ TOKENS = ("c_crossattn", "encoder_hidden_states_t5", "encoder_hidden_states_llam
 POOLED = ("y", "clip_text_pooled")
 
 
-def gamma_of(tau1, tau2, step):
+def gamma_of(step, *, tau1, tau2):
     return cads_gamma(step.progress, tau1=tau1, tau2=tau2)
 
 
@@ -117,15 +117,13 @@ class ConditionAnnealing(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, tau1=None, tau2=None):
-        try:
-            ramp(0.0 if tau1 is None else tau1, 1.0 if tau2 is None else tau2)
-        except ValueError as error:
-            return str(error)
+        ramp(0.0 if tau1 is None else tau1, 1.0 if tau2 is None else tau2)
         return True
 
     @classmethod
     def execute(cls, model, scale, tau1, tau2, psi) -> io.NodeOutput:
         gamma_at = ramp(tau1, tau2)
+        times = gamma_at.keywords
         psi = inputs.finite_float(NAME, "psi", psi, 0.0, 1.0)
         stage = Condition(
             NAME,
@@ -134,7 +132,7 @@ class ConditionAnnealing(io.ComfyNode):
             rule=functools.partial(anneal, gamma_at, psi),
             off=lambda step, value: value == 0.0 or gamma_at(step) == 1.0,
             steady=False,
-            words=f"noise {{}} on the prompts, all of it until time {tau2:g}, none from {tau1:g} on",
+            words=f"noise {{}} on the prompts, all of it until time {times['tau2']:g}, none from {times['tau1']:g} on",
         )
         return io.NodeOutput(pipeline.add_stage(model, stage))
 
@@ -144,7 +142,7 @@ def ramp(tau1, tau2):
     tau1, tau2 = (inputs.finite_float(NAME, n, t, 0.0, 1.0) for n, t in (("tau1", tau1), ("tau2", tau2)))
     if tau1 > tau2 and tau1 < 1.0:
         raise ValueError(f"{NAME}, input tau2: {tau2:g} lies below tau1, {tau1:g}; make tau2 larger than tau1.")
-    return functools.partial(gamma_of, tau1, tau2)
+    return functools.partial(gamma_of, tau1=tau1, tau2=tau2)
 
 
 NODES = [ConditionAnnealing]

@@ -101,7 +101,7 @@ class DistilledGuidance(io.ComfyNode):
                     default=3.5,
                     low=0.0,
                     high=HIGHEST,
-                    step=0.1,
+                    step=0.05,
                     tooltip="g, the embedding (schedule), or w, the weight of the pair (two passes): 2 to 4.5 for "
                     "Flux-dev, beyond 1 to 6 is extrapolation. A number or a Guidance Schedule. The value of Flux "
                     "Guidance (3.5 if there is none) = no change.",
@@ -112,7 +112,7 @@ class DistilledGuidance(io.ComfyNode):
                     1.5,
                     0.0,
                     HIGHEST,
-                    0.1,
+                    0.05,
                     "two passes: g1, the embedding of the weaker pass: 1 to 2. Below high. schedule ignores it; start "
                     "= end switches it off.",
                 ),
@@ -121,7 +121,7 @@ class DistilledGuidance(io.ComfyNode):
                     3.5,
                     0.0,
                     HIGHEST,
-                    0.1,
+                    0.05,
                     "two passes: g2, the embedding of the stronger pass: what you would give to Flux Guidance, 3 to 4. "
                     "schedule ignores it; start = end switches it off.",
                 ),

@@ -84,15 +84,14 @@ class HistoryGuidance(io.ComfyNode):
     def execute(cls, model, weight, average, eta, t_min, t_max, bias_correction) -> io.NodeOutput:
         knobs = inputs.floats(NAME, NUMBERS, {"average": average, "eta": eta})
         low, high = inputs.as_levels(NAME, t_min, t_max)
+        bias_correction = inputs.switch(NAME, "bias_correction", bias_correction)
         remedy = f"use a weight of {MULTISTEP_WEIGHT:g} at most, or a sampler without a memory, such as euler"
         stage = Correct(
             NAME,
             inputs.as_schedule(NAME, "weight", weight, 0.0, HIGHEST),
             "weight",
             # The rule keeps averaging outside its noise levels, so they are its own and not the stage's window.
-            rule=functools.partial(
-                amplify, {**knobs, "t_min": low, "t_max": high, "bias_correction": bool(bias_correction)}
-            ),
+            rule=functools.partial(amplify, {**knobs, "t_min": low, "t_max": high, "bias_correction": bias_correction}),
             off=lambda scale, value: value == 0.0,
             phase=HISTORY,
             remembers=True,

@@ -5,12 +5,12 @@ The host checks typed values against min and max. What arrives through a link it
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
+import numpy
 from comfy_api.latest import io
 
-from ...guidance import Constant, Schedule
+from ...guidance import Constant, Schedule, is_number, quoted
 from .stages import Window
 from .steps import step_at
 
@@ -31,25 +31,41 @@ def negative_input(what: str) -> io.Conditioning.Input:
     )
 
 
+class Limit(float):
+    """A limit that the host may compare with anything.
+
+    Of an input with two types it does so with whatever a prompt holds, where a plain float would raise in the host's
+    own words. What is no number here passes, and is refused in the node.
+    """
+
+    def __lt__(self, other) -> bool:
+        return is_number(other) and float(self) < other
+
+    def __gt__(self, other) -> bool:
+        return is_number(other) and float(self) > other
+
+
 def number(name: str, *, default: float, low: float, high: float, step: float, tooltip: str, **more):
     """A float that also takes a SCHEDULE in the same slot."""
-    widget = io.Float.Input(
-        name, default=default, min=low, max=high, step=step, round=min(step, 0.001), tooltip=tooltip, **more
-    )
+    widget = plain_float(name, default, Limit(low), Limit(high), step, tooltip, **more)
     return io.MultiType.Input(widget, types=[ScheduleType], advanced=more.get("advanced"))
 
 
 def plain_float(
     name: str, default: float, low: float, high: float, step: float, tooltip: str, **more
 ) -> io.Float.Input:
-    """A float without a socket for a SCHEDULE."""
-    more = {"round": min(step, 0.001), **more}
-    return io.Float.Input(name, default=default, min=low, max=high, step=step, tooltip=tooltip, **more)
+    """A float without a socket for a SCHEDULE.
+
+    The front-end shows and keeps as many decimals as the first digit of `step` is behind the point: two for 0.05 and
+    for 0.01, one for 0.1 and for 0.5. Above that it shows none but keeps them, unless it is told to round.
+    """
+    whole_numbers = {"round": 1.0} if step >= 1.0 else {}
+    return io.Float.Input(name, default=default, min=low, max=high, step=step, tooltip=tooltip, **whole_numbers, **more)
 
 
 def progress(name: str, default: float, tooltip: str) -> io.Float.Input:
     """A place in a run: 0 is the first step, 1 the last."""
-    return io.Float.Input(name, default=default, min=0.0, max=1.0, step=0.01, round=0.001, tooltip=tooltip)
+    return plain_float(name, default, 0.0, 1.0, 0.01, tooltip)
 
 
 def window_inputs(what: str) -> list:
@@ -91,14 +107,13 @@ def level_inputs(what: str, t_min: float, t_max: float) -> list[io.Float.Input]:
 
 
 def strength_input(symbol: str = "The share of this rule in the result") -> io.Float.Input:
-    return io.Float.Input(
+    return plain_float(
         "strength",
-        default=1.0,
-        min=0.0,
-        max=1.0,
-        step=0.05,
-        round=0.001,
-        tooltip=f"{symbol}, blended with the result without it: 0.5 to 1 is useful. 1 = all of it, 0 = off.",
+        1.0,
+        0.0,
+        1.0,
+        0.05,
+        f"{symbol}, blended with the result without it: 0.5 to 1 is useful. 1 = all of it, 0 = off.",
     )
 
 
@@ -109,7 +124,7 @@ def term_scale(default: float, useful: str):
         default=default,
         low=0.0,
         high=100.0,
-        step=0.1,
+        step=0.05,
         tooltip=f"s, the weight of the added term: {useful}. A number or a Guidance Schedule. 0 = off, and costs "
         "nothing.",
     )
@@ -132,25 +147,26 @@ def preset_input(presets: dict[str, tuple], fields: list[io.Float.Input], toolti
 
 
 def rescale_input(default: float = 0.0) -> io.Float.Input:
-    return io.Float.Input(
+    return plain_float(
         "rescale",
-        default=default,
-        min=0.0,
-        max=1.0,
-        step=0.05,
-        round=0.001,
-        tooltip="How far the contrast is brought back to that of the positive: 0.7 where a high scale burns. 0 = off.",
+        default,
+        0.0,
+        1.0,
+        0.05,
+        "How far the contrast is brought back to that of the positive: 0.7 where a high scale burns. 0 = off.",
         advanced=True,
     )
 
 
 def finite_float(node: str, name: str, value, low: float, high: float) -> float:
     """The value as a float in [low, high]. Raises ValueError, naming node, input and remedy, for anything else."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise ValueError(f"{node}, input {name}: got {value!r}; connect or type a finite number.")
-    if not low <= value <= high:
-        raise ValueError(f"{node}, input {name}: {value:g} is out of range; use a number from {low:g} to {high:g}.")
-    return float(value)
+    if not is_number(value):
+        what = "number in place of text" if isinstance(value, str) else "finite number"
+        raise ValueError(f"{node}, input {name}: got {quoted(value)}; connect or type a {what}.")
+    number = float(value)
+    if not low <= number <= high:
+        raise ValueError(f"{node}, input {name}: {number:g} is out of range; use a number from {low:g} to {high:g}.")
+    return number
 
 
 def whole(node: str, name: str, value, low: int, high: int) -> int:
@@ -160,13 +176,57 @@ def whole(node: str, name: str, value, low: int, high: int) -> int:
     """
     number = finite_float(node, name, value, low, high)
     if not number.is_integer():
-        raise ValueError(f"{node}, input {name}: got {value!r}; use a whole number from {low} to {high}.")
+        raise ValueError(f"{node}, input {name}: got {quoted(value)}; use a whole number from {low} to {high}.")
     return int(number)
 
 
 def floats(node: str, fields: list[io.Float.Input], values: dict) -> dict[str, float]:
     """The values of float inputs, each checked against its own limits."""
     return {field.id: finite_float(node, field.id, values.get(field.id), field.min, field.max) for field in fields}
+
+
+def switch(node: str, name: str, value) -> bool:
+    """The value as a bool; a link may bring 0 or 1. Raises ValueError, naming node, input and remedy, for others."""
+    if not isinstance(value, bool | numpy.bool_) and not (is_number(value) and value in (0, 1)):
+        raise ValueError(f"{node}, input {name}: got {quoted(value)}; connect or set a switch, true or false.")
+    return bool(value)
+
+
+def text(node: str, name: str, value) -> str:
+    """The text. Raises ValueError, naming node, input and remedy, for anything else."""
+    if not isinstance(value, str):
+        raise ValueError(f"{node}, input {name}: got {quoted(value)}; connect or type a text.")
+    return value
+
+
+def a_model(node: str, name: str, value):
+    """The MODEL. Raises ValueError, naming node, input and remedy, for anything else."""
+    if not hasattr(value, "model_options"):
+        raise ValueError(f"{node}, input {name}: got {quoted(value)}; connect a MODEL, such as that of a loader.")
+    return value
+
+
+def group(name: str, value) -> dict:
+    """The values of the dynamic input `name`, its chosen option under its own name.
+
+    The host hands on None where it does not know the option; what else is no dict came through a link.
+    """
+    return value if isinstance(value, dict) else {name: value}
+
+
+def complete(values: dict, fields: list[io.Input]) -> bool:
+    """Whether `validate_inputs` was handed a value for each of these inputs.
+
+    The host says itself which one is missing. One that is linked is checked when it arrives.
+    """
+    return all(field.optional or values.get(field.id) is not None for field in fields)
+
+
+def ordered(node: str, values: dict[str, float], lower: str, upper: str) -> None:
+    """Raises ValueError if the value of the input `lower` is above that of `upper`."""
+    low, high = values[lower], values[upper]
+    if low > high:
+        raise ValueError(f"{node}, input {lower}: {low:g} is above {upper}, {high:g}; make {lower} the smaller one.")
 
 
 def preset(node: str, presets: dict[str, tuple], fields: list[io.Float.Input], chosen: dict) -> dict[str, float]:
@@ -213,18 +273,25 @@ def as_schedule(node: str, name: str, value, low: float, high: float):
     return Constant(finite_float(node, name, value, low, high))
 
 
-def conditioning(node: str, name: str, value: list) -> list:
-    """The conditioning. Raises ValueError for an empty one, which the host would take for no prompt at all."""
-    if not value:
+def conditioning(node: str, name: str, value) -> list:
+    """The conditioning. Raises ValueError for what is none, and for an empty one, which is no prompt to the host."""
+    parts = value if isinstance(value, list) else [value]
+    if not all(isinstance(part, list | tuple) and len(part) == 2 and isinstance(part[1], dict) for part in parts):
+        raise ValueError(f"{node}, input {name}: got {quoted(value)}; connect a CLIP Text Encode.")
+    if not parts:
         raise ValueError(f"{node}, input {name}: the conditioning is empty; connect a CLIP Text Encode.")
     return value
 
 
 def choice(node: str, name: str, value, options) -> str:
     """The chosen option, which may have come through a link. Raises ValueError, naming node, input and options."""
-    if value not in options:
-        raise ValueError(f"{node}, input {name}: there is no {value!r}; choose one of {', '.join(options)}.")
-    return value
+    if not isinstance(value, str):
+        found = "got no option that it knows" if value is None else f"got {quoted(value)}"
+    elif value not in options:
+        found = f"there is no {quoted(value)}"
+    else:
+        return value
+    raise ValueError(f"{node}, input {name}: {found}; choose one of {', '.join(options)}.")
 
 
 def as_window(node: str, start, end) -> Window:
@@ -246,22 +313,17 @@ def as_levels(node: str, t_min, t_max) -> tuple[float, float]:
     return low, high
 
 
-def validate_levels(node: str, t_min, t_max) -> bool | str:
+def validate_levels(node: str, t_min, t_max) -> bool:
     """What `validate_window` is for a window, for noise levels."""
-    try:
-        as_levels(node, 0.0 if t_min is None else t_min, 1.0 if t_max is None else t_max)
-    except ValueError as error:
-        return str(error)
+    as_levels(node, 0.0 if t_min is None else t_min, 1.0 if t_max is None else t_max)
     return True
 
 
-def validate_window(node: str, start, end) -> bool | str:
-    """True, or what is wrong with the window: for a node's `validate_inputs`.
+def validate_window(node: str, start, end) -> bool:
+    """True, for a node's `validate_inputs`. Raises ValueError if something is wrong with the window.
 
-    The host calls that before anything runs, with None for linked values; these are checked when they arrive.
+    The host calls that before anything runs, with None for linked values; these are checked when they arrive. What is
+    raised it says once; what is returned it says once for every input that `validate_inputs` takes.
     """
-    try:
-        as_window(node, 0.0 if start is None else start, 1.0 if end is None else end)
-    except ValueError as error:
-        return str(error)
+    as_window(node, 0.0 if start is None else start, 1.0 if end is None else end)
     return True

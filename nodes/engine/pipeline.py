@@ -23,6 +23,7 @@ from . import (
     caches,
     conditioning,
     guiders,
+    inputs,
     parametrisation,
     remarks,
     reused_passes,
@@ -41,7 +42,7 @@ from .steps import SIGMA_TOLERANCE
 
 def add_stage(model, stage: stages.Stage):
     """A clone of the MODEL with one more stage. Raises ValueError where two stages answer the same question."""
-    own = model.model_options.get(stages.OPTION, ())
+    own = inputs.a_model(stage.node, "model", model).model_options.get(stages.OPTION, ())
     stages.refuse_conflict(own, stage)
     patched = model.clone()
     patched.model_options[stages.OPTION] = (*own, stage)

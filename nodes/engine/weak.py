@@ -163,7 +163,7 @@ def patched(patch: Callable, chosen: list, args: dict, moment: Moment) -> Moment
     other = predicted(args, options)
     if not reached:
         raise Unfit(
-            f"the model never calls anything in {blocks.listed(chosen)} that could be changed; name other blocks or "
-            f"choose another term"
+            f"the model never calls anything in {blocks.listed(chosen)} that could be changed; choose another term or, "
+            f"where this one lets you name them, other blocks"
         )
     return dataclasses.replace(moment, other=other)

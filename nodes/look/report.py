@@ -3,10 +3,12 @@
 import functools
 
 import comfy.samplers
+import torch
 from comfy_api.latest import io
 from server import PromptServer
 
-from ..engine import guided, guiders, parametrisation, pipeline, stages, weak
+from ...guidance import quoted
+from ..engine import guided, guiders, inputs, parametrisation, pipeline, stages, weak
 from ..engine.run import Run
 from . import CATEGORY
 
@@ -137,14 +139,13 @@ class GuidanceReport(io.ComfyNode):
             inputs=[
                 io.Model.Input("model", tooltip="The MODEL to describe, as it goes into the sampler."),
                 io.Sigmas.Input("sigmas", optional=True, tooltip="The run's sigmas, to list the weight of every step."),
-                io.Float.Input(
+                inputs.plain_float(
                     "cfg",
-                    default=7.0,
-                    min=0.0,
-                    max=100.0,
-                    step=0.1,
-                    round=0.01,
-                    tooltip="The sampler's cfg, for the list of weights. 1 = guidance off.",
+                    7.0,
+                    0.0,
+                    100.0,
+                    0.05,
+                    "The sampler's cfg, for the list of weights. 1 = guidance off.",
                 ),
             ],
             outputs=[io.String.Output(display_name="report", tooltip="The report as text.")],
@@ -157,7 +158,10 @@ class GuidanceReport(io.ComfyNode):
 
     @classmethod
     def execute(cls, model, cfg, sigmas=None) -> io.NodeOutput:
-        text = report(model, cfg, sigmas)
+        cfg = inputs.finite_float(NAME, "cfg", cfg, 0.0, 100.0)
+        if sigmas is not None and not (torch.is_tensor(sigmas) and sigmas.ndim == 1):
+            raise ValueError(f"{NAME}, input sigmas: got {quoted(sigmas)}; connect the SIGMAS of a scheduler.")
+        text = report(inputs.a_model(NAME, "model", model), cfg, sigmas)
         page = text.replace("\n", "\n\n")  # Nodes 2.0 reads Markdown, which ignores a single line break
         PromptServer.instance.send_progress_text(page, cls.hidden.unique_id)
         return io.NodeOutput(text, ui={"text": (text,)})

@@ -20,10 +20,9 @@ KNOBS = [
         0.01,
         1e-6,
         0.5,
-        0.01,
+        0.005,
         "p_0, how likely the negative is held to be at the first step: 0.001 to 0.2. Higher acts sooner. weight 0 "
         "switches the node off.",
-        round=1e-6,
     ),
     inputs.plain_float(
         "tau",
@@ -32,7 +31,6 @@ KNOBS = [
         10.0,
         0.01,
         "tau, how far every step is believed: 0.05 to 1. 0 = what the steps show is ignored.",
-        round=1e-4,
     ),
     inputs.plain_float(
         "delta",
@@ -41,7 +39,6 @@ KNOBS = [
         0.1,
         1e-4,
         "delta, a bias towards the negative that grows as the noise falls: 0 to 0.001. 0 = none.",
-        round=1e-6,
         advanced=True,
     ),
     inputs.plain_float(
@@ -52,7 +49,6 @@ KNOBS = [
         1e-6,
         "The least the posterior may fall to: 1e-6 to 1e-3. Higher lets the negative come back sooner. weight 0 "
         "switches the node off.",
-        round=1e-9,
         advanced=True,
     ),
     inputs.plain_float(
@@ -120,7 +116,7 @@ class DynamicNegative(io.ComfyNode):
                     default=5.0,
                     low=0.0,
                     high=100.0,
-                    step=0.1,
+                    step=0.05,
                     tooltip="lambda_0, on the scale of a cfg where the negative is as likely as not: 1 to 10. A number "
                     "or a Guidance Schedule. 0 = off, and costs nothing.",
                 ),
@@ -148,7 +144,7 @@ class DynamicNegative(io.ComfyNode):
             remembers=True,
             conditioning=inputs.conditioning(NAME, "negative", negative),
             term=functools.partial(follow, field, knobs),
-            mode=f"away from it to the {base}, prior {prior:g}, tau {tau:g}",
+            mode=f"away from it to the {base}, prior {knobs['prior']:g}, tau {knobs['tau']:g}",
             beside=field,
             remark=say_where_heuristic,
         )

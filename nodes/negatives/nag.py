@@ -35,7 +35,7 @@ CUSTOM = [
         0.25,
         0.0,
         1.0,
-        0.025,
+        0.005,
         "alpha, the share of the guided attention in the result: 0.125 to 0.5. 0 = off, and costs nothing.",
     ),
 ]
@@ -93,7 +93,7 @@ class NormalizedAttention(io.ComfyNode):
                     default=5.0,
                     low=0.0,
                     high=50.0,
-                    step=0.1,
+                    step=0.05,
                     tooltip="s, how far away: 5 for Flux and SD3.5, 3 for SDXL, 9 to 11 for Wan. A number or a "
                     "Guidance Schedule. 1 or less = off, and costs nothing.",
                 ),
@@ -117,7 +117,7 @@ class NormalizedAttention(io.ComfyNode):
 
     @classmethod
     def execute(cls, model, negative, scale, start, end, preset=None) -> io.NodeOutput:
-        chosen = preset or {}  # None if the host does not know the chosen option
+        chosen = inputs.group("preset", preset)
         tau, alpha, norm = knobs_of(chosen)
         stage = Attention(
             NAME,

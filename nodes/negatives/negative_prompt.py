@@ -2,6 +2,7 @@
 
 from comfy_api.latest import io
 
+from ..engine import inputs
 from . import CATEGORY
 
 NAME = "Negative Prompt Presets"
@@ -69,9 +70,10 @@ class NegativePrompt(io.ComfyNode):
 
     @classmethod
     def execute(cls, text, preset=None) -> io.NodeOutput:
-        if preset is None:  # the host does not know the chosen option
-            raise ValueError(f"{NAME}, input preset: there is no such preset; choose one of {', '.join(PRESETS)}.")
-        return io.NodeOutput(join(text, preset["terms"]))
+        chosen = inputs.group("preset", preset)
+        inputs.choice(NAME, "preset", chosen.get("preset"), PRESETS)
+        parts = {"text": text, "terms": chosen.get("terms")}
+        return io.NodeOutput(join(*(inputs.text(NAME, name, part) for name, part in parts.items())))
 
 
 NODES = [NegativePrompt]

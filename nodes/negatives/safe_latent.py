@@ -114,7 +114,7 @@ class SafeLatent(io.ComfyNode):
 
     @classmethod
     def execute(cls, model, negative, strength, preset=None) -> io.NodeOutput:
-        chosen = preset or {}  # None if the host does not know the chosen option
+        chosen = inputs.group("preset", preset)
         knobs = inputs.preset(NAME, PRESETS, CUSTOM, chosen)
         warmup = knobs.pop("warmup")
         carries = knobs["momentum_scale"] != 0.0

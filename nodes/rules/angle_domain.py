@@ -43,7 +43,7 @@ class AngleDomain(io.ComfyNode):
                     default=60.0,
                     low=0.0,
                     high=90.0,
-                    step=1.0,
+                    step=0.5,
                     tooltip="The largest extra angle a = (w - 1) theta, in degrees; the paper's limit is 60 (pi/3). "
                     "Useful: 20 to 60. 0 = the conditional prediction alone, as at weight 1. strength 0 "
                     "switches it off.",

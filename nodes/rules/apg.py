@@ -78,7 +78,7 @@ class AdaptiveProjected(io.ComfyNode):
 
     @classmethod
     def execute(cls, model, strength, preset=None) -> io.NodeOutput:
-        chosen = preset or {}  # None if the host does not know the chosen option
+        chosen = inputs.group("preset", preset)
         knobs = inputs.preset(NAME, PRESETS, CUSTOM, chosen)
         stage = Combine(
             NAME,

@@ -35,19 +35,19 @@ KNOBS = [
         2.0,
         1.0,
         20.0,
-        0.1,
+        0.05,
         "a of the Beta density that the weight is multiplied with: 1.5 to 4; larger moves its peak towards the end. "
         "a = b = 1 = off.",
     ),
     inputs.plain_float(
-        "b", 3.0, 1.0, 20.0, 0.1, "b: 1.5 to 4; larger moves the peak towards the start. a = b = 1 = off."
+        "b", 3.0, 1.0, 20.0, 0.05, "b: 1.5 to 4; larger moves the peak towards the start. a = b = 1 = off."
     ),
     inputs.plain_float(
         "floor",
         1.0,
         0.0,
         10.0,
-        0.1,
+        0.05,
         "The smallest weight in the end (not in the paper, whose first and last steps ignore the prompt): 1 = never "
         "less than the prompt alone. 0 = off.",
     ),
@@ -95,7 +95,7 @@ class BetaCFG(io.ComfyNode):
 
     @classmethod
     def execute(cls, model, gamma, a, b, floor, strength, form=None) -> io.NodeOutput:
-        chosen = form or {}  # None if the host does not know the chosen option
+        chosen = inputs.group("form", form)
         reference = reference_of(chosen)
         gamma, a, b, floor = inputs.floats(NAME, KNOBS, {"gamma": gamma, "a": a, "b": b, "floor": floor}).values()
         stage = Combine(

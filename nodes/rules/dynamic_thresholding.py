@@ -87,19 +87,18 @@ class DynamicThresholding(io.ComfyNode):
                     default=6.0,
                     low=0.0,
                     high=100.0,
-                    step=0.1,
+                    step=0.05,
                     tooltip="m, the weight whose contrast is kept, while the sampler's cfg w may be 10 to 20: 5-8 "
                     "for SD and SDXL, 3-5 for SD3; the original node begins with 7. A number or a Guidance Schedule. "
                     "m = w switches it off. Unused by imagen.",
                 ),
-                io.Float.Input(
+                inputs.plain_float(
                     "percentile",
-                    default=0.995,
-                    min=0.5,
-                    max=1.0,
-                    step=0.001,
-                    round=0.0001,
-                    tooltip="p, the share of values that stays inside the limit: 0.95 to 1. 1 = nothing is clipped "
+                    0.995,
+                    0.5,
+                    1.0,
+                    0.001,
+                    "p, the share of values that stays inside the limit: 0.95 to 1. 1 = nothing is clipped "
                     "and all is scaled to the range of m, as the original node begins; smaller leaves more contrast. "
                     "strength 0 switches it off.",
                 ),
@@ -137,7 +136,7 @@ class DynamicThresholding(io.ComfyNode):
             inputs.as_schedule(NAME, "mimic_scale", mimic_scale, 0.0, 100.0),
             inputs.finite_float(NAME, "percentile", percentile, 0.5, 1.0),
             inputs.finite_float(NAME, "strength", strength, 0.0, 1.0),
-            per_channel=per_channel,
+            per_channel=inputs.switch(NAME, "per_channel", per_channel),
             startpoint=inputs.choice(NAME, "startpoint", startpoint, STARTPOINTS),
             measure=inputs.choice(NAME, "measure", measure, MEASURES),
         )

@@ -174,7 +174,7 @@ class FrequencyDecoupled(io.ComfyNode):
 
     @classmethod
     def execute(cls, model, strength, mode=None) -> io.NodeOutput:
-        chosen = mode or {}  # None if the host does not know the chosen option
+        chosen = inputs.group("mode", mode)
         name = inputs.choice(NAME, "mode", chosen.get("mode"), MODES)
         values = MODES[name].values(chosen)
         off = neutral(values)

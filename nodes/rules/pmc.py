@@ -38,14 +38,13 @@ class NormCapped(io.ComfyNode):
                     "(SiT) to 1.15 (SD3.5). A number or a Guidance Schedule. 1 = only what does not lengthen it; 10 = "
                     "nearly plain CFG.",
                 ),
-                io.Float.Input(
+                inputs.plain_float(
                     "floor",
-                    default=0.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.05,
-                    round=0.001,
-                    tooltip="Ours: the least share of w - 1 that is kept, whatever the cap: 0 (the paper) to 0.5, for "
+                    0.0,
+                    0.0,
+                    1.0,
+                    0.05,
+                    "Ours: the least share of w - 1 that is kept, whatever the cap: 0 (the paper) to 0.5, for "
                     "layouts that drift. 1 = plain CFG.",
                 ),
                 inputs.strength_input(),

@@ -19,7 +19,7 @@ CUSTOM = [
         10.0,
         1.0,
         100.0,
-        0.5,
+        0.05,
         "w_max, the weight where the update is nothing: 8 to 18. It counts with weight: w_max only. 1 = no guidance.",
     ),
     inputs.plain_float(
@@ -84,7 +84,7 @@ class RatioAware(io.ComfyNode):
 
     @classmethod
     def execute(cls, model, weight, strength, preset=None) -> io.NodeOutput:
-        chosen = preset or {}  # None if the host does not know the chosen option
+        chosen = inputs.group("preset", preset)
         w_max, alpha = inputs.preset(NAME, PRESETS, CUSTOM, chosen).values()
         top = TOPS[inputs.choice(NAME, "weight", weight, TOPS)]
         strength = inputs.finite_float(NAME, "strength", strength, 0.0, 1.0)

@@ -55,7 +55,7 @@ class SkimmedCFG(io.ComfyNode):
                     default=4.0,
                     low=0.0,
                     high=100.0,
-                    step=0.1,
+                    step=0.05,
                     tooltip="s, the lower weight, while the sampler's cfg w may be 8 to 20: 3 to 7 for SD and SDXL, 2 "
                     "to 4 for SD3. A number or a Guidance Schedule. In mode exact, s = w or more switches it off.",
                 ),
@@ -88,6 +88,8 @@ class SkimmedCFG(io.ComfyNode):
     @classmethod
     def execute(cls, model, skim_scale, mode, flip_filter, full_negative, strength) -> io.NodeOutput:
         chosen = MODES[inputs.choice(NAME, "mode", mode, MODES)]
+        flip_filter = inputs.switch(NAME, "flip_filter", flip_filter)
+        full_negative = inputs.switch(NAME, "full_negative", full_negative)
         stage = Combine(
             NAME,
             inputs.as_schedule(NAME, "skim_scale", skim_scale, 0.0, 100.0),

@@ -86,12 +86,13 @@ class SlidingMode(io.ComfyNode):
         knobs = inputs.floats(NAME, [LAMBDA], {"lam": lam})
         relative = inputs.choice(NAME, "gain_unit", gain_unit, UNITS) != ABSOLUTE
         share = inputs.finite_float(NAME, "strength", strength, 0.0, 1.0)
+        chatter_free = inputs.switch(NAME, "chatter_free", chatter_free)
         side = "chatter-free" if chatter_free else f"lambda {knobs['lam']:g}"
         stage = Combine(
             NAME,
             inputs.as_schedule(NAME, "gain", gain, 0.0, HIGHEST),
             "gain",
-            rule=functools.partial(slide, {**knobs, "relative": relative, "chatter_free": bool(chatter_free)}),
+            rule=functools.partial(slide, {**knobs, "relative": relative, "chatter_free": chatter_free}),
             off=lambda scale, value: value == 0.0,
             remembers=not chatter_free,
             check=warn_of_units if share and not relative else None,

@@ -152,7 +152,7 @@ class CFGPPSampler(io.ComfyNode):
 
     @classmethod
     def execute(cls, form, method=None) -> io.NodeOutput:
-        chosen = method or {}  # None if the host does not know the chosen option
+        chosen = inputs.group("method", method)
         loop, options = LOOPS[inputs.choice(NAME, "method", chosen.get("method"), LOOPS)]
         values = inputs.floats(NAME, options, chosen)
         values["as_host"] = FORMS[inputs.choice(NAME, "form", form, FORMS)]

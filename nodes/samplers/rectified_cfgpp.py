@@ -19,7 +19,7 @@ FIELDS = [
         3.5,
         0.0,
         30.0,
-        0.1,
+        0.05,
         "lambda_max, the weight of the correction, in place of the guider's cfg, of which it is cfg - 1: 3 for SD3.5, "
         "3.5 for Flux-like models. 0 = the positive alone.",
     ),
@@ -28,7 +28,7 @@ FIELDS = [
         0.0,
         0.0,
         5.0,
-        0.1,
+        0.05,
         "The correction grows with (1 - t)^gamma as the noise t goes: 0 to 1. 0 = lam_max at every step.",
     ),
     inputs.plain_float(

@@ -64,14 +64,13 @@ class CFGPlusPlus(io.ComfyNode):
                     "bypass the node to switch it off.",
                     display_name="lambda",
                 ),
-                io.Float.Input(
+                inputs.plain_float(
                     "limit",
-                    default=30.0,
-                    min=1.0,
-                    max=1000.0,
-                    step=1.0,
-                    round=0.01,
-                    tooltip="The largest weight a step may take (not in the paper): 20 to 50. Very short steps, as "
+                    30.0,
+                    1.0,
+                    1000.0,
+                    0.5,
+                    "The largest weight a step may take (not in the paper): 20 to 50. Very short steps, as "
                     "of the schedulers beta and linear_quadratic, ask for more. 1000 = practically no limit.",
                     advanced=True,
                 ),

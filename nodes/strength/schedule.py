@@ -22,6 +22,7 @@ from ...guidance import (
     SigmaInterval,
     Steps,
     Triangle,
+    quoted,
 )
 from .. import host
 from ..engine import inputs
@@ -31,14 +32,15 @@ NAME = "Guidance Schedule"
 
 HIGHEST = 100.0
 HIGHEST_SIGMA = 1000.0
+MOST_STEPS = 10000  # as many as the schedulers make
 
 
 def weight(name: str, default: float, tooltip: str) -> io.Float.Input:
-    return io.Float.Input(name, default=default, min=0.0, max=HIGHEST, step=0.1, round=0.001, tooltip=tooltip)
+    return inputs.plain_float(name, default, 0.0, HIGHEST, 0.05, tooltip)
 
 
 def positive(name: str, default: float, low: float, high: float, tooltip: str) -> io.Float.Input:
-    return io.Float.Input(name, default=default, min=low, max=high, step=0.1, round=0.001, tooltip=tooltip)
+    return inputs.plain_float(name, default, low, high, 0.05, tooltip)
 
 
 def ramp(first: float, last: float) -> list[io.Float.Input]:
@@ -57,27 +59,45 @@ def open_above(sigma: float) -> float:
     return math.inf if sigma >= HIGHEST_SIGMA else sigma
 
 
-def numbers(text: str) -> tuple[float, ...]:
-    """The numbers of a text, separated by commas, semicolons, spaces or lines."""
-    found = tuple(float(word) for word in re.split(r"[\s,;]+", text) if word)
-    for number in found:
-        if not 0.0 <= number <= HIGHEST:
-            raise ValueError(f"{number:g} is out of range; use weights from 0 to {HIGHEST:g}.")
-    return found
+def numbers(text) -> tuple[float, ...]:
+    """The weights of a text, separated by commas, semicolons, spaces or lines. Raises ValueError for anything else."""
+    if not isinstance(text, str):
+        raise ValueError(f"{NAME}, input weights: got {quoted(text)}; write one weight for each step.")
+    words = [word for word in re.split(r"[\s,;]+", text) if word]
+    if not 0 < len(words) <= MOST_STEPS:
+        raise ValueError(f"{NAME}, input weights: it holds {len(words)} weights; write one weight for each step.")
+    return tuple(map(number, words))
+
+
+def number(word: str) -> float:
+    try:
+        found = float(word)
+    except ValueError:
+        raise ValueError(
+            f"{NAME}, input weights: {quoted(word)} is no number; write one weight for each step, such as 7 7 5.5 1."
+        ) from None
+    return inputs.finite_float(NAME, "weights", found, 0.0, HIGHEST)
 
 
 def curve(values: dict) -> Curve:
-    points, straight = host.points_of(values["curve"])
-    return Curve(points, values["low"], values["high"], smooth=not straight)
+    try:
+        points, straight = host.points_of(values["curve"])
+        return Curve(points, values["low"], values["high"], smooth=not straight)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise ValueError(
+            f"{NAME}, input curve: got {quoted(values['curve'])}, not points between 0 and 1; draw a curve or link "
+            f"a Curve Editor."
+        ) from None
 
 
 @dataclass(frozen=True)
 class Shape:
-    """One option of the node: its inputs, and the schedule that their values make."""
+    """One option of the node: its inputs, the schedule that their values make, and two of them that are in order."""
 
     name: str
     inputs: list
     build: Callable[[dict], object]
+    ordered: tuple[str, str] | None = None  # the lower one first
 
 
 SHAPES = (
@@ -90,6 +110,7 @@ SHAPES = (
             inputs.progress("end", 0.8, "Progress at which it ends: 0.6 to 0.9. 1 = after the last step."),
         ],
         lambda v: Interval(v["inside"], v["outside"], v["start"], v["end"]),
+        ("start", "end"),
     ),
     Shape(
         "sigma interval",
@@ -108,6 +129,7 @@ SHAPES = (
             ),
         ],
         lambda v: SigmaInterval(v["inside"], v["outside"], v["sigma_low"], open_above(v["sigma_high"])),
+        ("sigma_low", "sigma_high"),
     ),
     Shape("linear", ramp(2.0, 12.0), lambda v: Linear(v["first"], v["last"])),
     Shape("cosine", ramp(2.0, 12.0), lambda v: Cosine(v["first"], v["last"])),
@@ -140,6 +162,7 @@ SHAPES = (
             ),
         ],
         lambda v: Triangle(v["mean"], v["low"], over=v["mean_over"]),
+        ("low", "mean"),
     ),
     Shape(
         "beta",
@@ -210,6 +233,7 @@ SHAPES = (
             weight("high", 7.0, "w at the top of the curve: 5 to 8 for SD and SDXL. Equal to low = a constant."),
         ],
         curve,
+        ("low", "high"),
     ),
     Shape(
         "per step",
@@ -232,22 +256,19 @@ SHAPES = (
 )
 
 
-def build(chosen: dict):
+def build(given):
     """The schedule of a shape's values. Raises ValueError with a sentence that names node, input and remedy."""
-    shape = next((shape for shape in SHAPES if shape.name == chosen.get("shape")), None)
-    if shape is None:
-        names = ", ".join(shape.name for shape in SHAPES)
-        raise ValueError(f"{NAME}, input shape: there is no such shape; choose one of {names}.")
-    values = dict(chosen)
+    chosen = inputs.group("shape", given)
+    name = inputs.choice(NAME, "shape", chosen.get("shape"), [shape.name for shape in SHAPES])
+    shape = next(shape for shape in SHAPES if shape.name == name)
+    values = {field.id: chosen.get(field.id) for field in shape.inputs}
+    values |= inputs.floats(NAME, [field for field in shape.inputs if isinstance(field, io.Float.Input)], values)
     for field in shape.inputs:
-        if isinstance(field, io.Float.Input):
-            values[field.id] = inputs.finite_float(NAME, field.id, chosen[field.id], field.min, field.max)
-        if isinstance(field, io.Combo.Input):
-            values[field.id] = inputs.choice(NAME, field.id, chosen.get(field.id, field.default), field.options)
-    try:
-        return shape.build(values)
-    except ValueError as error:
-        raise ValueError(f"{NAME}, input shape ({shape.name}): {error}") from error
+        if isinstance(field, io.Combo.Input):  # the host fills in None for one that is missing
+            values[field.id] = inputs.choice(NAME, field.id, values[field.id] or field.default, field.options)
+    if shape.ordered:
+        inputs.ordered(NAME, values, *shape.ordered)
+    return shape.build(values)
 
 
 class GuidanceSchedule(io.ComfyNode):
@@ -284,18 +305,15 @@ class GuidanceSchedule(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, **values):
-        chosen = values.get("shape")
-        if not isinstance(chosen, dict) or any(value is None for value in chosen.values()):
-            return True  # a value is linked, and is checked when it arrives
-        try:
-            build(chosen)
-        except (KeyError, ValueError) as error:
-            return str(error)
+        chosen = inputs.group("shape", values.get("shape"))
+        shape = next((shape for shape in SHAPES if shape.name == chosen.get("shape")), None)
+        if shape and inputs.complete(chosen, shape.inputs):
+            build(chosen)  # which raises
         return True
 
     @classmethod
     def execute(cls, shape=None) -> io.NodeOutput:
-        return io.NodeOutput(build(shape or {}))  # None if the host does not know the chosen option
+        return io.NodeOutput(build(shape))
 
 
 NODES = [GuidanceSchedule]

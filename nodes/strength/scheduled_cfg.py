@@ -38,7 +38,7 @@ class ScheduledCFG(io.ComfyNode):
                     default=7.0,
                     low=0.0,
                     high=100.0,
-                    step=0.1,
+                    step=0.05,
                     tooltip="w, the guidance weight inside the window: 5-8 for SD and SDXL, 3.5-5 for SD3. A number "
                     "or a Guidance Schedule. 1 = guidance off (no negative pass); the sampler's own cfg = "
                     "no change.",

@@ -75,7 +75,7 @@ class Autoguidance(io.ComfyNode):
             NAME,
             inputs.as_schedule(NAME, "scale", scale, 0.0, 100.0),
             inputs.as_window(NAME, start, end),
-            functools.partial(second, weak_model),
+            functools.partial(second, inputs.a_model(NAME, "weak_model", weak_model)),
             rescale=term_rescale.chosen(NAME, rescale, rescale_space),
         )
         return io.NodeOutput(pipeline.add_stage(model, stage))

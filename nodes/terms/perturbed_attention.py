@@ -4,7 +4,7 @@ import functools
 
 from comfy_api.latest import io
 
-from ...guidance import perturbed_attention
+from ...guidance import perturbed_attention, shortened
 from ..engine import inputs, pipeline, term_rescale, weak
 from ..engine.networks.blocks import parse
 from . import CATEGORY
@@ -77,7 +77,7 @@ class PerturbedAttention(io.ComfyNode):
             weak.with_attention(weak.named(NAME, parse(NAME, blocks)), functools.partial(perturb, u)),
             off=u == 0.0,
             rescale=term_rescale.chosen(NAME, rescale, rescale_space),
-            words=f", blocks {blocks.strip()}, strength {u:g}",
+            words=f", blocks {shortened(blocks)}, strength {u:g}",
         )
         return io.NodeOutput(pipeline.add_stage(model, stage))
 

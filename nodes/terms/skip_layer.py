@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from comfy_api.latest import io
 
+from ...guidance import shortened
 from ..engine import inputs, pipeline, term_rescale, weak
 from ..engine.networks import blocks
 from ..engine.networks.unfit import Unfit
@@ -30,7 +31,7 @@ def fixed(chosen: dict):
         shape, found = blocks.choose(model, wanted, run, NAME, attention)
         return shape, lambda call: found
 
-    return pick, f"blocks {chosen['blocks'].strip()}"
+    return pick, f"blocks {shortened(chosen['blocks'])}"
 
 
 def drawn(chosen: dict):
@@ -165,25 +166,31 @@ class SkipLayer(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, preset=None):  # the host passes the group of inputs too
-        chosen = preset or {}
-        return inputs.validate_window(NAME, chosen.get("start"), chosen.get("end"))
+    def validate_inputs(cls, **values):  # by name the host would hand it the preset without the inputs of it
+        chosen = inputs.group("preset", values.get("preset"))
+        preset = PRESETS.get(chosen.get("preset"))
+        if preset and inputs.complete(chosen, preset.fields):
+            stage_of(chosen)  # which raises
+        return True
 
     @classmethod
     def execute(cls, model, preset=None) -> io.NodeOutput:
-        chosen = preset or {}  # None if the host does not know the chosen option
-        pick, words = PRESETS[inputs.choice(NAME, "preset", chosen.get("preset"), PRESETS)].pick(chosen)
-        space = chosen.get("rescale_space") or term_rescale.BEFORE  # the host fills in None for one that is missing
-        skip = inputs.choice(NAME, "skip", chosen.get("skip"), SKIPPED)
-        stage = weak.term(
-            NAME,
-            inputs.as_schedule(NAME, "scale", chosen.get("scale"), 0.0, 100.0),
-            inputs.as_window(NAME, chosen.get("start"), chosen.get("end")),
-            SKIPPED[skip](pick),
-            rescale=term_rescale.chosen(NAME, chosen.get("rescale"), space),
-            words=f", {skip} skipped, {words}",
-        )
-        return io.NodeOutput(pipeline.add_stage(model, stage))
+        return io.NodeOutput(pipeline.add_stage(model, stage_of(inputs.group("preset", preset))))
+
+
+def stage_of(chosen: dict):
+    """The term of a preset's values. Raises ValueError with a sentence that names node, input and remedy."""
+    pick, words = PRESETS[inputs.choice(NAME, "preset", chosen.get("preset"), PRESETS)].pick(chosen)
+    space = chosen.get("rescale_space") or term_rescale.BEFORE  # the host fills in None for one that is missing
+    skip = inputs.choice(NAME, "skip", chosen.get("skip"), SKIPPED)
+    return weak.term(
+        NAME,
+        inputs.as_schedule(NAME, "scale", chosen.get("scale"), 0.0, 100.0),
+        inputs.as_window(NAME, chosen.get("start"), chosen.get("end")),
+        SKIPPED[skip](pick),
+        rescale=term_rescale.chosen(NAME, chosen.get("rescale"), space),
+        words=f", {skip} skipped, {words}",
+    )
 
 
 NODES = [SkipLayer]

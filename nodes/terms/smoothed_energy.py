@@ -4,7 +4,7 @@ import functools
 
 from comfy_api.latest import io
 
-from ...guidance import smooth_queries
+from ...guidance import shortened, smooth_queries
 from ..engine import inputs, pipeline, term_rescale, weak
 from ..engine.networks.blocks import parse
 from . import CATEGORY
@@ -67,7 +67,7 @@ class SmoothedEnergy(io.ComfyNode):
             weak.with_attention(weak.named(NAME, parse(NAME, blocks)), functools.partial(smooth, sigma)),
             off=sigma == 0.0,
             rescale=term_rescale.chosen(NAME, rescale, rescale_space),
-            words=f", blocks {blocks.strip()}, blur {sigma:g}",
+            words=f", blocks {shortened(blocks)}, blur {sigma:g}",
         )
         return io.NodeOutput(pipeline.add_stage(model, stage))
 

@@ -5,6 +5,7 @@ import functools
 import torch
 from comfy_api.latest import io
 
+from ...guidance import shortened
 from ..engine import draws, inputs, pipeline, term_rescale, weak
 from ..engine.networks import blocks
 from ..engine.networks.blocks import parse
@@ -77,7 +78,7 @@ class TokenPerturbation(io.ComfyNode):
             inputs.as_window(NAME, start, end),
             with_shuffled_tokens(parse(NAME, blocks)),
             rescale=term_rescale.chosen(NAME, rescale, rescale_space),
-            words=f", blocks {blocks.strip()}",
+            words=f", blocks {shortened(blocks)}",
         )
         return io.NodeOutput(pipeline.add_stage(model, stage))
 

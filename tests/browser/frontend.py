@@ -18,6 +18,22 @@ VIEW = {"width": 1600, "height": 1000}
 READY = "() => window.app?.graph && app.extensionManager && 'KSampler' in LiteGraph.registered_node_types"
 
 
+MIDDLE_OF_NUMBER = """([id, name]) => {
+    const node = app.graph.getNodeById(id);
+    const widget = node.widgets.find(w => w.name === name);
+    if (LiteGraph.vueNodesMode) {
+        const numbers = node.widgets.filter(w => w.type === 'number');
+        const fields = document.querySelectorAll(`[data-node-id="${id}"] input[role="spinbutton"]`);
+        const box = fields[numbers.indexOf(widget)].getBoundingClientRect();
+        return [box.x + box.width / 2, box.y + box.height / 2];
+    }
+    const { scale, offset } = app.canvas.ds;
+    const box = app.canvas.canvas.getBoundingClientRect();
+    const [x, y] = [node.pos[0] + node.size[0] / 2, node.pos[1] + widget.y + 10];
+    return [box.x + (x + offset[0]) * scale, box.y + (y + offset[1]) * scale];
+}"""
+
+
 class FrontEnd:
     """A page with the front-end open. `errors` collects what the browser reports about our own files."""
 
@@ -97,6 +113,17 @@ class FrontEnd:
             }""",
             [node, widget, value],
         )
+        self.settle()
+
+    def type_number(self, node: int, widget: str, text: str) -> None:
+        """Type into a number's field: inside the node in Nodes 2.0, in a small window on the classic canvas."""
+        self.page.mouse.click(*self.run(MIDDLE_OF_NUMBER, [node, widget]))
+        if self.run("() => Boolean(LiteGraph.vueNodesMode)"):
+            self.page.keyboard.press("Control+A")
+            self.page.keyboard.type(text)
+        else:
+            self.page.locator(".graphdialog input").fill(text)
+        self.page.keyboard.press("Enter")
         self.settle()
 
     def connect(self, source: int, output: int, target: int, name: str) -> bool:

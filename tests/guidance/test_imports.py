@@ -8,7 +8,7 @@ import pytest
 
 import guidance
 
-ALLOWED = {"torch", "math", "typing", "dataclasses", "functools", "collections"}
+ALLOWED = {"torch", "math", "numbers", "typing", "dataclasses", "functools", "collections"}
 FINDS_FILES = {"importlib", "pkgutil"}  # in guidance/__init__.py alone
 FOLDER = Path(guidance.__file__).parent
 FILES = sorted(FOLDER.rglob("*.py"))

@@ -14,7 +14,7 @@ REFUSED = {
     "start beyond the run": (cfg(start=1.5), ["Scheduled CFG", "start", "1.5"]),
     "no model": (cfg(model=None), ["Scheduled", "model", "Required input is missing"]),
     "no scale": (cfg(scale=None), ["Scheduled", "scale", "Required input is missing"]),
-    "no number": (cfg(end="late"), ["Scheduled", "end", "late", "FLOAT"]),
+    "no number": (cfg(end="late"), ["Scheduled CFG, input end: got 'late'; connect or type a number"]),
     "unknown choice": (cfg(outside="nowhere"), ["Scheduled", "outside", "nowhere"]),
     "a text for a model": (cfg(model=["nothing", 0]), ["Scheduled", "model", "CONDITIONING"]),
     "negative window": (negative(start=0.6, end=0.5), ["Negative Guidance", "input start", "0.6", "0.5"]),
@@ -28,12 +28,12 @@ REFUSED = {
 }
 
 REFUSED_SCHEDULES = {
-    "empty list": (schedule("per step", weights="  "), ["Guidance Schedule", "per step"]),
-    "no numbers": (schedule("per step", weights="7, high, 3"), ["Guidance Schedule", "per step", "high"]),
+    "empty list": (schedule("per step", weights="  "), ["Guidance Schedule, input weights", "0 weights"]),
+    "no numbers": (schedule("per step", weights="7, high, 3"), ["Guidance Schedule, input weights: 'high'"]),
     "out of range": (schedule("linear", first=2.0, last=300.0), ["Schedule", "last", "300", "100"]),
     "interval": (
         schedule("interval", inside=7.0, outside=1.0, start=0.8, end=0.3),
-        ["interval", "0.8", "0.3"],
+        ["Guidance Schedule, input start", "0.8", "0.3"],
     ),
     "missing": (schedule("linear", first=2.0), ["Schedule", "last", "Required input is missing"]),
 }
@@ -57,6 +57,12 @@ def test_refused_with_node_input_and_limit(server: Server, wrong: dict, expected
 @pytest.mark.parametrize("wrong, expected", REFUSED_SCHEDULES.values(), ids=REFUSED_SCHEDULES)
 def test_a_wrong_schedule_is_refused(server: Server, wrong: dict, expected: list[str]) -> None:
     refused(server, sampled("cfg", wrong=wrong, cfg=cfg(scale=["wrong", 0])), expected)
+
+
+def test_what_is_wrong_with_a_schedule_is_said_once(server: Server) -> None:
+    wrong, _ = REFUSED_SCHEDULES["interval"]
+    said = server.refusal(sampled("cfg", wrong=wrong, cfg=cfg(scale=["wrong", 0])))
+    assert said.count("input start: 0.8 is above end, 0.3; make start the smaller one.") == 1, said
 
 
 def test_nan_in_a_schedule_is_refused(server: Server) -> None:
@@ -89,6 +95,20 @@ FAILING = {
         {"number": node("PrimitiveFloat", value=0.9), "wrong": cfg(start=["number", 0], end=0.2)},
         "wrong",
         ["Scheduled CFG", "input start", "0.9", "0.2"],
+    ),
+    "a number as text": (
+        {"wrong": cfg(scale="7")},
+        "wrong",
+        ["Scheduled CFG, input scale: got '7'; connect or type a number in place of text."],
+    ),
+    "an option of another version": (
+        {
+            "list": node("AzimuthNegativePrompt", text="", preset="sculpture"),
+            "nothing": node("CLIPTextEncode", clip=["lab", 1], text=["list", 0]),
+            "wrong": cfg(),
+        },
+        "list",
+        ["Negative Prompt Presets, input preset: got no option that it knows; choose one of universal, "],
     ),
     "partial above 1": (
         {"wrong": negative(mode="partial", weight=3.0)},

@@ -25,7 +25,7 @@ def test_every_float_has_a_range_and_every_name_is_usable(server: Server) -> Non
             if not last.isidentifier() or keyword.iskeyword(last):
                 wrong.append(f"{name}.{field} is no name")
             if "FLOAT" in str(kind).split(","):
-                if not {"min", "max", "step", "round", "default"} <= options.keys():
+                if not {"min", "max", "step", "default"} <= options.keys():
                     wrong.append(f"{name}.{field} lacks a limit: {sorted(options)}")
                 elif not options["min"] <= options["default"] <= options["max"]:
                     wrong.append(f"{name}.{field}: its default is out of range")

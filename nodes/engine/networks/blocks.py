@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -9,6 +10,7 @@ from typing import NamedTuple
 from comfy.ldm.modules.attention import SpatialTransformer
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 
+from ....guidance import quoted, shortened
 from ... import host
 from . import sequence_patches, token_patches
 from .block_patches import Change, Tokens, hand_on, in_block, in_layer, without
@@ -31,31 +33,37 @@ class Block(NamedTuple):
 # ---- what a user writes
 
 KINDS = ("input", "middle", "output", "double", "single")
-ITEM = re.compile(rf"\s*({'|'.join(KINDS)})?\s*(\d+)\s*(?:-\s*(\d+))?\s*")
+ITEM = re.compile(rf"(?:({'|'.join(KINDS)})\s*)?([0-9]{{1,3}})(?:\s*-\s*([0-9]{{1,3}}))?")
 AUTO = "auto"
-
+LONGEST = 1000  # characters
 
 EXAMPLES = "7-9, middle 0 or input 4, 5"
 
 
 def parse(node: str, words) -> tuple[Block, ...] | None:
     """Blocks such as `7-9`, `middle 0` or `input 4, 5`; None for `auto`. Raises ValueError for anything else."""
+    wrong = functools.partial(refuse, node)
     if not isinstance(words, str) or not words.strip():
-        raise ValueError(f"{node}, input blocks: got {words!r}; write blocks such as {EXAMPLES}.")
+        raise wrong(f"got {quoted(words)}")
+    if len(words) > LONGEST:
+        raise wrong(f"the text is longer than {LONGEST} characters")
     if words.strip().lower() == AUTO:
         return None
-    blocks, kind = [], ""
-    for item in words.lower().split(","):
+    blocks, kind = {}, ""
+    for item in map(str.strip, words.lower().split(",")):
         found = ITEM.fullmatch(item)
         if not found:
-            raise ValueError(f"{node}, input blocks: {item.strip()!r} names no block; write blocks such as {EXAMPLES}.")
+            raise wrong(f"{quoted(item)} names no block")
         kind = found[1] or kind
-        first = int(found[2])
-        last = int(found[3] or first)
-        if last < first or last > 999:
-            raise ValueError(f"{node}, input blocks: {item.strip()!r} is no range; write the lower number first.")
-        blocks += [Block(kind, index) for index in range(first, last + 1)]
-    return tuple(dict.fromkeys(blocks))
+        first, last = int(found[2]), int(found[3] or found[2])
+        if last < first:
+            raise ValueError(f"{node}, input blocks: {quoted(item)} is no range; write the lower number first.")
+        blocks |= dict.fromkeys(Block(kind, index) for index in range(first, last + 1))
+    return tuple(blocks)
+
+
+def refuse(node: str, why: str) -> ValueError:
+    return ValueError(f"{node}, input blocks: {why}; write blocks such as {EXAMPLES}.")
 
 
 def listed(blocks) -> str:
@@ -66,7 +74,7 @@ def listed(blocks) -> str:
         run = indices == list(range(indices[0], indices[-1] + 1)) and len(indices) > 2
         numbers = f"{indices[0]}-{indices[-1]}" if run else ", ".join(map(str, indices))
         words.append(f"{kind} {numbers}".strip())
-    return ", ".join(words)
+    return shortened(", ".join(words))
 
 
 # ---- what a network has

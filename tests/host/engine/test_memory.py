@@ -225,11 +225,11 @@ BY_LEVEL = [method.name for method in METHODS if {"t_min", "t_max"} <= method.ac
 @pytest.mark.parametrize("name", BY_LEVEL)
 def test_noise_levels_in_the_wrong_order_are_refused_before_the_run_and_in_it(name):
     node = BY_NAME[name].node
-    answer = node.validate_inputs(t_min=0.8, t_max=0.2)
-    assert "input t_min" in answer and "0.8" in answer and "0.2" in answer
+    with pytest.raises(ValueError, match=r"input t_min: .*0\.8.*0\.2") as before:
+        node.validate_inputs(t_min=0.8, t_max=0.2)
     with pytest.raises(ValueError) as error:
         BY_NAME[name].on(model(), t_min=0.8, t_max=0.2)
-    assert str(error.value) == answer
+    assert str(error.value) == str(before.value)
     assert node.validate_inputs(t_min=None, t_max=0.1) is True  # t_min is linked
     for bad in (float("nan"), -0.1, 1.1, "0"):
         with pytest.raises(ValueError, match="input t_max"):

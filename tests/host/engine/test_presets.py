@@ -95,7 +95,8 @@ def test_a_preset_of_skip_layer_guidance_begins_with_the_published_numbers(prese
 def test_a_number_of_a_preset_takes_a_schedule_and_a_window_is_checked_before_the_run():
     patched = BY_NAME["slg"].on(model(), scale=guidance.Linear(2.0, 0.0))
     assert "scale linear 2 to 0" in str(stages.of(patched)[0])
-    window = {"preset": "custom", "start": 0.8, "end": 0.2}
-    assert "input start" in skip_layer.SkipLayer.validate_inputs(preset=window)
+    window = {**BY_NAME["slg"].acting, "start": 0.8, "end": 0.2}
+    with pytest.raises(ValueError, match="input start"):
+        skip_layer.SkipLayer.validate_inputs(preset=window)
     assert skip_layer.SkipLayer.validate_inputs(preset={**window, "start": None}) is True  # start is linked
     assert skip_layer.SkipLayer.validate_inputs() is True
