@@ -4,9 +4,9 @@ import functools
 
 from comfy_api.latest import io
 
-from ...guidance import Constant, energy_preserving
+from ...guidance import energy_preserving
 from ..engine import inputs, pipeline
-from ..engine.stages import LIMIT, Correct
+from ..engine.stages import LIMIT, WHOLE, Correct
 from . import CATEGORY
 
 NAME = "Energy-Preserving Guidance (EP-CFG)"
@@ -48,20 +48,24 @@ class EnergyPreserving(io.ComfyNode):
                     advanced=True,
                 ),
                 inputs.strength_input(),
+                *inputs.window_inputs("the correction", optional=True),
             ],
             outputs=[inputs.model_output()],
         )
 
     @classmethod
-    def execute(cls, model, mode, scope, strength) -> io.NodeOutput:
-        share = inputs.finite_float(NAME, "strength", strength, 0.0, 1.0)
+    def validate_inputs(cls, start=None, end=None):
+        return inputs.validate_window(NAME, start, end)
+
+    @classmethod
+    def execute(cls, model, mode, scope, strength, start=0.0, end=1.0) -> io.NodeOutput:
         chosen = inputs.choice(NAME, "mode", mode, MODES), inputs.choice(NAME, "scope", scope, SCOPES)
         stage = Correct(
             NAME,
-            Constant(share),
+            WHOLE,
             "strength",
             rule=functools.partial(preserve, *chosen),
-            strength=share,
+            **inputs.blend(NAME, strength, start, end),
             words=f"{mode}, one norm per {scope}",
             phase=LIMIT,
             needs_pair=True,

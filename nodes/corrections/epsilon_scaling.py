@@ -35,17 +35,24 @@ class EpsilonScaling(io.ComfyNode):
                     tooltip="lambda, by which the noise is divided (arXiv 2308.15321): 1.004 to 1.02, less with more "
                     "steps. A number or a Guidance Schedule. 1 = off; below 1 smooths.",
                 ),
+                inputs.strength_input(optional=True),
+                *inputs.window_inputs("the correction", optional=True),
             ],
             outputs=[inputs.model_output()],
         )
 
     @classmethod
-    def execute(cls, model, scale) -> io.NodeOutput:
+    def validate_inputs(cls, start=None, end=None):
+        return inputs.validate_window(NAME, start, end)
+
+    @classmethod
+    def execute(cls, model, scale, strength=1.0, start=0.0, end=1.0) -> io.NodeOutput:
         stage = Correct(
             NAME,
             inputs.as_schedule(NAME, "scale", scale, 0.5, 1.5),
             "scale",
             rule=scaled,
+            **inputs.blend(NAME, strength, start, end),
             off=at_one,
             words="noise divided by {}",
             phase=SCALE,

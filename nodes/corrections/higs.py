@@ -72,16 +72,21 @@ class HistoryGuidance(io.ComfyNode):
                     "an average from the start. It matters with eta 1.",
                     advanced=True,
                 ),
+                inputs.strength_input(optional=True),
+                *inputs.window_inputs("the correction", optional=True),
             ],
             outputs=[inputs.model_output()],
         )
 
     @classmethod
-    def validate_inputs(cls, t_min=None, t_max=None):
-        return inputs.validate_levels(NAME, t_min, t_max)
+    def validate_inputs(cls, t_min=None, t_max=None, start=None, end=None):
+        levels = inputs.validate_levels(NAME, t_min, t_max)
+        return inputs.validate_window(NAME, start, end) if levels is True else levels
 
     @classmethod
-    def execute(cls, model, weight, average, eta, t_min, t_max, bias_correction) -> io.NodeOutput:
+    def execute(
+        cls, model, weight, average, eta, t_min, t_max, bias_correction, strength=1.0, start=0.0, end=1.0
+    ) -> io.NodeOutput:
         knobs = inputs.floats(NAME, NUMBERS, {"average": average, "eta": eta})
         low, high = inputs.as_levels(NAME, t_min, t_max)
         bias_correction = inputs.switch(NAME, "bias_correction", bias_correction)
@@ -93,6 +98,7 @@ class HistoryGuidance(io.ComfyNode):
             # The rule keeps averaging outside its noise levels, so they are its own and not the stage's window.
             rule=functools.partial(amplify, {**knobs, "t_min": low, "t_max": high, "bias_correction": bias_correction}),
             off=lambda scale, value: value == 0.0,
+            **inputs.blend(NAME, strength, start, end),
             phase=HISTORY,
             remembers=True,
             check=functools.partial(warn_of_overlap, NAME, MULTISTEP_WEIGHT, remedy),

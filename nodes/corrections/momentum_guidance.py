@@ -52,16 +52,19 @@ class MomentumGuidance(io.ComfyNode):
                 ),
                 BETA,
                 *inputs.level_inputs("the correction", 0.3, 0.95),
+                inputs.strength_input(optional=True),
+                *inputs.window_inputs("the correction", optional=True),
             ],
             outputs=[inputs.model_output()],
         )
 
     @classmethod
-    def validate_inputs(cls, t_min=None, t_max=None):
-        return inputs.validate_levels(NAME, t_min, t_max)
+    def validate_inputs(cls, t_min=None, t_max=None, start=None, end=None):
+        levels = inputs.validate_levels(NAME, t_min, t_max)
+        return inputs.validate_window(NAME, start, end) if levels is True else levels
 
     @classmethod
-    def execute(cls, model, alpha, beta, t_min, t_max) -> io.NodeOutput:
+    def execute(cls, model, alpha, beta, t_min, t_max, strength=1.0, start=0.0, end=1.0) -> io.NodeOutput:
         knobs = inputs.floats(NAME, [BETA], {"beta": beta})
         low, high = inputs.as_levels(NAME, t_min, t_max)
         remedy = "use a sampler without a memory, such as euler"
@@ -72,6 +75,7 @@ class MomentumGuidance(io.ComfyNode):
             # The rule keeps averaging outside its noise levels, so they are its own and not the stage's window.
             rule=functools.partial(move_on, {**knobs, "t_min": low, "t_max": high}),
             off=lambda scale, value: value == 0.0,
+            **inputs.blend(NAME, strength, start, end),
             phase=HISTORY,
             remembers=True,
             check=functools.partial(warn_of_overlap, NAME, 0.0, remedy),

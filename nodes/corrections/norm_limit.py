@@ -55,19 +55,24 @@ class NormLimit(io.ComfyNode):
                     "pixel: one factor for every place of the latent, as in the host's CFGNorm; it evens out more.",
                 ),
                 inputs.strength_input(),
+                *inputs.window_inputs("the correction", optional=True),
             ],
             outputs=[inputs.model_output()],
         )
 
     @classmethod
-    def execute(cls, model, limit, scope, strength) -> io.NodeOutput:
+    def validate_inputs(cls, start=None, end=None):
+        return inputs.validate_window(NAME, start, end)
+
+    @classmethod
+    def execute(cls, model, limit, scope, strength, start=0.0, end=1.0) -> io.NodeOutput:
         scope = inputs.choice(NAME, "scope", scope, SCOPES)
         stage = Correct(
             NAME,
             inputs.as_schedule(NAME, "limit", limit, 0.5, 10.0),
             "limit",
             rule=functools.partial(limited, scope),
-            strength=inputs.finite_float(NAME, "strength", strength, 0.0, 1.0),
+            **inputs.blend(NAME, strength, start, end),
             words=f"per {scope}, at most {{}} times the positive",
             faint=little_to_limit,
             fainter="no effect, or a small one, at weights of at most 1",

@@ -65,18 +65,25 @@ class Rescale(io.ComfyNode):
                     "phi 0 switches it off in each.",
                     advanced=True,
                 ),
+                inputs.strength_input(optional=True),
+                *inputs.window_inputs("the correction", optional=True),
             ],
             outputs=[inputs.model_output()],
         )
 
     @classmethod
-    def execute(cls, model, phi, space) -> io.NodeOutput:
+    def validate_inputs(cls, start=None, end=None):
+        return inputs.validate_window(NAME, start, end)
+
+    @classmethod
+    def execute(cls, model, phi, space, strength=1.0, start=0.0, end=1.0) -> io.NodeOutput:
         stage = Correct(
             NAME,
             inputs.as_schedule(NAME, "phi", phi, 0.0, 1.0),
             "phi",
             rule=functools.partial(scale_back, inputs.choice(NAME, "space", space, SPACES)),
             off=nothing_to_scale,
+            **inputs.blend(NAME, strength, start, end),
             words=f"phi {{}}, in {space}",
             phase=LIMIT,
             needs_pair=True,

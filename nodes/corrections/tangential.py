@@ -48,6 +48,7 @@ class TangentialAmplifying(io.ComfyNode):
                     "1 = off.",
                 ),
                 *inputs.window_inputs("TAG"),
+                inputs.strength_input(optional=True),
             ],
             outputs=[inputs.model_output()],
         )
@@ -57,13 +58,13 @@ class TangentialAmplifying(io.ComfyNode):
         return inputs.validate_window(NAME, start, end)
 
     @classmethod
-    def execute(cls, model, eta, start, end) -> io.NodeOutput:
+    def execute(cls, model, eta, start, end, strength=1.0) -> io.NodeOutput:
         stage = Correct(
             NAME,
             inputs.as_schedule(NAME, "eta", eta, 0.5, 2.0),
             "eta",
-            inputs.as_window(NAME, start, end),
             rule=amplify,
+            **inputs.blend(NAME, strength, start, end),
             off=at_one,
             words="eta {}",
             phase=TANGENT,

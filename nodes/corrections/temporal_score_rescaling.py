@@ -46,12 +46,18 @@ class TemporalScoreRescaling(io.ComfyNode):
                     "sigma, how far apart the data lie that count as one, in units of the latent: 1 to 3. Larger acts "
                     "earlier in the run. k = 1 switches it off.",
                 ),
+                inputs.strength_input(optional=True),
+                *inputs.window_inputs("the correction", optional=True),
             ],
             outputs=[inputs.model_output()],
         )
 
     @classmethod
-    def execute(cls, model, k, data_sigma) -> io.NodeOutput:
+    def validate_inputs(cls, start=None, end=None):
+        return inputs.validate_window(NAME, start, end)
+
+    @classmethod
+    def execute(cls, model, k, data_sigma, strength=1.0, start=0.0, end=1.0) -> io.NodeOutput:
         data_sigma = inputs.finite_float(NAME, "data_sigma", data_sigma, 0.01, 100.0)
         stage = Correct(
             NAME,
@@ -59,6 +65,7 @@ class TemporalScoreRescaling(io.ComfyNode):
             "k",
             rule=functools.partial(rescaled, data_sigma),
             off=at_one,
+            **inputs.blend(NAME, strength, start, end),
             words=f"k {{}}, data sigma {data_sigma:g}",
             phase=SCALE,
         )

@@ -148,7 +148,7 @@ def combine(args: dict, run: Run, moment: Moment) -> torch.Tensor:
     stage = next(iter(run.counting(stages.Combine, moment.scale)), None)
     if stage is None and moment.uncond is raw:
         return add(args["denoised"], terms)
-    ours = apply(run, stage, blended(stage.rule, stage.strength) if stage else plain, moment)
+    ours = apply(run, stage, blended(stage.rule, run.share(stage, run.call.step)) if stage else plain, moment)
     if keeps_foreign(args, stage):
         terms = [*terms, args["denoised"] - plainly(run, dataclasses.replace(moment, uncond=raw))]
     finite = finite_per_sample(moment.cond) & finite_per_sample(moment.uncond)
@@ -196,7 +196,8 @@ def contrasted(run: Run, moment: Moment) -> Moment:
     """The moment with the baseline that the `Baseline` stages make."""
     for stage in run.counting(stages.Baseline, moment.scale):
         ours = apply(run, stage, stage.rule, moment)
-        moment = dataclasses.replace(moment, uncond=mixed(moment.uncond, ours, stage.strength))
+        share = run.share(stage, run.call.step)
+        moment = dataclasses.replace(moment, uncond=mixed(moment.uncond, ours, share))
     return moment
 
 
@@ -223,9 +224,9 @@ def plainly(run: Run, m: Moment) -> torch.Tensor:
     return apply(run, None, plain, m) if isinstance(m.scale, tuple) else plain(m)
 
 
-def blended(rule, strength: float):
-    """A combine rule blended with plain CFG: strength 0 is plain CFG, 1 is the rule."""
-    return rule if strength == 1.0 else lambda m: mixed(plain(m), rule(m), strength)
+def blended(rule, share: float):
+    """A combine rule blended with plain CFG: share 0 is plain CFG, 1 is the rule."""
+    return rule if share == 1.0 else lambda m: mixed(plain(m), rule(m), share)
 
 
 def keeps_foreign(args: dict, stage: stages.Combine | None) -> bool:
@@ -325,12 +326,12 @@ def correct(run: Run, moment: Moment, guided: torch.Tensor) -> torch.Tensor:
         if stage.needs_pair and moment.uncond is None:
             continue
         ours = apply(run, stage, stage.rule, dataclasses.replace(moment, guided=guided))
-        guided = mixed(guided, ours, stage.strength)
+        guided = mixed(guided, ours, run.share(stage, run.call.step))
     return guided
 
 
-def mixed(without: torch.Tensor, ours: torch.Tensor, strength: float) -> torch.Tensor:
-    return ours if strength == 1.0 else torch.lerp(without, ours, strength)
+def mixed(without: torch.Tensor, ours: torch.Tensor, share: float) -> torch.Tensor:
+    return ours if share == 1.0 else torch.lerp(without, ours, share)
 
 
 def add(tensor: torch.Tensor, terms: list[torch.Tensor]) -> torch.Tensor:

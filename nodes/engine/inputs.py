@@ -63,22 +63,24 @@ def plain_float(
     return io.Float.Input(name, default=default, min=low, max=high, step=step, tooltip=tooltip, **whole_numbers, **more)
 
 
-def progress(name: str, default: float, tooltip: str) -> io.Float.Input:
+def progress(name: str, default: float, tooltip: str, **more) -> io.Float.Input:
     """A place in a run: 0 is the first step, 1 the last."""
-    return plain_float(name, default, 0.0, 1.0, 0.01, tooltip)
+    return plain_float(name, default, 0.0, 1.0, 0.01, tooltip, **more)
 
 
-def window_inputs(what: str) -> list:
+def window_inputs(what: str, **more) -> list:
     return [
         progress(
             "start",
             0.0,
             f"Progress at which {what} begins (0 first step, 1 last): 0 to 0.3 is useful. 0 = from the start.",
+            **more,
         ),
         progress(
             "end",
             1.0,
             f"Progress at which {what} ends (not included): 0.5 to 1 is useful. 1 = to the end, last step included.",
+            **more,
         ),
     ]
 
@@ -106,14 +108,16 @@ def level_inputs(what: str, t_min: float, t_max: float) -> list[io.Float.Input]:
     ]
 
 
-def strength_input(symbol: str = "The share of this rule in the result") -> io.Float.Input:
-    return plain_float(
+def strength_input(symbol: str = "The share of this node in the result", **more):
+    return number(
         "strength",
-        1.0,
-        0.0,
-        1.0,
-        0.05,
-        f"{symbol}, blended with the result without it: 0.5 to 1 is useful. 1 = all of it, 0 = off.",
+        default=1.0,
+        low=0.0,
+        high=1.0,
+        step=0.05,
+        tooltip=f"{symbol}, blended with the result without it: 0.5 to 1 is useful. A number or a Guidance Schedule: "
+        "sigma interval with 1 inside and 0 outside is a window of noise levels. 1 = all of it, 0 = off.",
+        **more,
     )
 
 
@@ -317,6 +321,11 @@ def validate_levels(node: str, t_min, t_max) -> bool:
     """What `validate_window` is for a window, for noise levels."""
     as_levels(node, 0.0 if t_min is None else t_min, 1.0 if t_max is None else t_max)
     return True
+
+
+def blend(node: str, strength, start, end) -> dict:
+    """What a blended stage has of these inputs: its strength and its window. Raises ValueError for bad ones."""
+    return {"strength": as_schedule(node, "strength", strength, 0.0, 1.0), "window": as_window(node, start, end)}
 
 
 def validate_window(node: str, start, end) -> bool:

@@ -69,7 +69,7 @@ def contrasting(run: Run) -> list[stages.Stage]:
 
 def weighing(run: Run) -> list[stages.Stage]:
     """The stages that do nothing at weight 1 even if a negative pass is made there."""
-    if any(rule.acts_at_1 for rule in run.of(stages.Combine)):
+    if any(rule.acts_at_1 and run.on(rule) for rule in run.of(stages.Combine)):
         return []
     replacing = [stage for stage in run.of(stages.Negative) if stage.baseline]
     alone = run.guider_kind.contrasted and len(replacing) == len(run.of(stages.Negative)) and not run.of(stages.Add)
@@ -83,7 +83,7 @@ def comparing(run: Run) -> list[stages.Correct]:
 
 def is_idle_alone(run: Run, stage: stages.Correct) -> bool:
     """Whether a correction leaves the positive's prediction as it is at every step, and no term is added to it."""
-    return not run.of(stages.Add) and all(stage.idle(run.value(stage, step)) for step in run.steps)
+    return not run.of(stages.Add) and all(stage.idle(run.value(stage, step)) for step in run.on(stage))
 
 
 def warn_without_negative(run: Run) -> None:
@@ -132,32 +132,36 @@ def introduce_weight(run: Run, scales: list) -> None:
     if not run.guider_kind.follows:  # what it made of the weight is reported afterwards, as its calls show it
         return
     for stage in run.of(stages.Weight)[-1:]:
-        overruled = overrules(run) if any(scale not in (1.0, run.usual) for scale in scales) else []
-        for rule in overruled:
+        steps = dict(zip(run.steps, scales, strict=True))
+        new = [step for step, scale in steps.items() if scale not in (1.0, run.usual)]
+        overruled = [step for step in new if overrules(run, step, steps[step])]
+        wholly = bool(new) and overruled == new
+        for rule in run.of(stages.Combine) if overruled else ():
+            where = "wherever it is not 1" if wholly else f"at {len(overruled)} of {len(steps)} steps"
             run.say(
-                f"{rule.node} replaces the weight that {stage.node} sets, wherever it is not 1, by its "
-                f"{rule.own_weight}; set its weight to sampler cfg or bypass {stage.node}.",
+                f"{rule.node} replaces the weight that {stage.node} sets, {where}, by its {rule.own_weight}; set its "
+                f"weight to sampler cfg or bypass {stage.node}.",
                 logging.WARNING,
             )
-        if not overruled and any(scale != run.usual for scale in scales):
+        standing = [scale for step, scale in steps.items() if step not in overruled]
+        if not wholly and any(scale != run.usual for scale in standing):
             own = " and ".join(f"{scale:g}" for scale in guiders.numbers_of(run.usual))
             replaced = f"that of {run.pair.node}" if run.pair else f"the sampler's {own}"
-            found = [number for scale in scales for number in guiders.numbers_of(scale)]
+            found = [number for scale in standing for number in guiders.numbers_of(scale)]
             run.say(
-                f"{stage.node} sets the weight to {min(found):g} to {max(found):g} over {len(scales)} steps, in "
+                f"{stage.node} sets the weight to {min(found):g} to {max(found):g} over {len(standing)} steps, in "
                 f"place of {replaced}."
             )
         if run.guider_kind.steered:
             run.say(f"Under the {run.guider_kind.name}, {stage.node} steers {run.guider_kind.steered}.")
 
 
-def overrules(run: Run) -> list[stages.Combine]:
-    """The combine rules that put a weight of their own in place of the step's, unless the step's is 1."""
-    return [
-        rule
+def overrules(run: Run, step: Step, scale: float) -> bool:
+    """Whether the combine rule puts a weight of its own in the place of a step's."""
+    return any(
+        rule.own_weight and run.share(rule, step) == 1.0 and run.counts(rule, step, scale)
         for rule in run.of(stages.Combine)
-        if rule.own_weight and rule.strength == 1.0 and run.ever_counts(rule, run.usual)
-    ]
+    )
 
 
 def would_skip(run: Run) -> list[stages.Skip]:
@@ -194,9 +198,9 @@ def warn_where_faint(run: Run, scales: list[float]) -> None:
 
 def is_faint(run: Run, stage: stages.Blended, scales: list[float]) -> bool:
     """Whether a stage is faint at every step, although it counts at some step if the weight is large enough."""
-    on = any(run.counts(stage, step, math.inf) for step in run.steps)
-    steps = zip(run.steps, scales, strict=True)
-    return on and all(stage.faint(guiders.gauge(scale), run.value(stage, step)) for step, scale in steps)
+    weighed = [(step, scale) for step, scale in zip(run.steps, scales, strict=True) if run.share(stage, step) > 0.0]
+    on = any(run.counts(stage, step, math.inf) for step, _ in weighed)
+    return on and all(stage.faint(guiders.gauge(scale), run.value(stage, step)) for step, scale in weighed)
 
 
 def raise_weight(run: Run) -> str:
@@ -214,13 +218,17 @@ def name_foreign(model_options: dict, run: Run) -> None:
     for stage in run.of(stages.Combine):
         if not run.ever_counts(stage, run.usual):
             continue
+        steps = run.on(stage)
+        where = "" if len(steps) == len(run.steps) else f" at {len(steps)} of {len(run.steps)} steps"
         if "sampler_cfg_function" in model_options:
-            run.say(f"{stage.node} replaces the cfg function {name(model_options['sampler_cfg_function'])}.")
+            run.say(f"{stage.node} replaces the cfg function {name(model_options['sampler_cfg_function'])}{where}.")
         earlier = earlier_post_functions(model_options)
         if earlier:
             names = ", ".join(name(function) for function in earlier)
-            fate = "replaces" if "sampler_cfg_function" in model_options else "keeps the difference made by"
-            run.say(f"{stage.node} {fate} the earlier post-CFG function {names}.")
+            if "sampler_cfg_function" in model_options:
+                run.say(f"{stage.node} replaces the earlier post-CFG function {names}{where}.")
+            else:
+                run.say(f"{stage.node} keeps the difference made by the earlier post-CFG function {names}.")
 
 
 def report_non_finite(run: Run) -> None:

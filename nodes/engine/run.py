@@ -49,6 +49,7 @@ class Run:
     Made for its stages when it opens:
 
     schedules      for each stage, its schedule for these sigmas
+    strengths      for each stage whose rule has a share in the result, the schedule of that share
     branches       the further negatives
     terms          for each `Add` stage, the function that `open` returned
     seconds        the second models
@@ -82,6 +83,7 @@ class Run:
     neutral: bool = False
 
     schedules: dict = field(default_factory=dict)
+    strengths: dict = field(default_factory=dict)
     branches: list = field(default_factory=list)
     terms: dict = field(default_factory=dict)
     seconds: list = field(default_factory=list)
@@ -109,10 +111,9 @@ class Run:
         run = cls(model_stages, sigmas, network, guider_kind, Sampler(sampler), latent_shapes, from_noise)
         run.pair = next(iter(run.of(stages.Pair)), None)
         for stage in model_stages:
-            try:
-                run.schedules[stage] = stage.schedule.for_run(sigmas, network.family)
-            except ValueError as error:
-                raise ValueError(f"{stage.node}, input {stage.input}: {error}") from error
+            run.schedules[stage] = run.fitted(stage.node, stage.input, stage.schedule)
+        for stage in run.of(stages.Blended):
+            run.strengths[stage] = run.fitted(stage.node, "strength", stage.strength)
         for stage in model_stages:
             if stage.check:
                 stage.check(run)
@@ -123,6 +124,13 @@ class Run:
         """The coordinates in which the model is sampled, "ve" or "flow"."""
         return self.network.kind
 
+    def fitted(self, node: str, name: str, schedule):
+        """The schedule at a node's input for this run. Raises ValueError, naming both, if it does not fit."""
+        try:
+            return schedule.for_run(self.sigmas, self.network.family)
+        except ValueError as error:
+            raise ValueError(f"{node}, input {name}: {error}") from error
+
     # ---- the stages
 
     def of(self, kind: type) -> list:
@@ -132,9 +140,19 @@ class Run:
         """A stage's own number at a step."""
         return self.schedules[stage].weight(step.progress, step.sigma)
 
+    def share(self, stage: Stage, step: Step) -> float:
+        """The share of a stage in the result of a step: 0 outside its window, else its strength, or 1 without one."""
+        if step.progress not in stage.window:
+            return 0.0
+        return self.strengths[stage].weight(step.progress, step.sigma) if stage in self.strengths else 1.0
+
+    def on(self, stage: Stage) -> list[Step]:
+        """The steps at which a stage has a share in the result."""
+        return [step for step in self.steps if self.share(stage, step) > 0.0]
+
     def counts(self, stage: Stage, step: Step, scale: guiders.Weight | Tensor) -> bool:
-        """Whether a stage does anything at a step whose weight is `scale`; never outside its window."""
-        return step.progress in stage.window and stage.counts(step, guiders.gauge(scale), self.value(stage, step))
+        """Whether a stage does anything at a step whose weight is `scale`; never where it has no share."""
+        return self.share(stage, step) > 0.0 and stage.counts(step, guiders.gauge(scale), self.value(stage, step))
 
     def counting(self, kind: type, scale: guiders.Weight | Tensor, step: Step | None = None) -> list:
         """The stages of a kind that do something at a step with this weight; by default the step of the call."""
@@ -146,8 +164,9 @@ class Run:
         return any(self.counts(stage, step, self.scale_at(step, before)) for step in self.steps)
 
     def most(self, node: str) -> float:
-        """The largest value that a node's stages take at any step of the run; 0 if it has none here."""
-        return max((self.value(s, step) for s in self.stages if s.node == node for step in self.steps), default=0.0)
+        """The largest value, times its share, that a node's stages have at any step; 0 if it has none here."""
+        own = [stage for stage in self.stages if stage.node == node]
+        return max((self.value(s, step) * self.share(s, step) for s in own for step in self.on(s)), default=0.0)
 
     @property
     def is_neutral(self) -> bool:

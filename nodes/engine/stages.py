@@ -20,6 +20,7 @@ from .steps import Step
 
 OPTION = "azimuth_stages"
 KEY = "azimuth"  # under which our wrappers are registered
+WHOLE = Constant(1.0)  # the strength of a rule whose result is taken as it is
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +133,7 @@ class Stage:
         return isinstance(self.schedule, Constant) and self.window.always and not self.remembers
 
     def counts(self, step: Step, scale: float, value: float) -> bool:
-        """Whether the stage, with this value, does anything at a step in its window whose weight is `scale`.
+        """Whether the stage, with this value, does anything at a step at which it is on and whose weight is `scale`.
 
         False is the answer of a weight stage, whose effect shows in the weight itself; other kinds define their own.
         """
@@ -295,25 +296,32 @@ def up_to_1(scale: float, value: float) -> bool:
 class Blended(Stage):
     """What most kinds below share: a rule that is called at each step in the window, and its share in the result.
 
+    At a step where its share is 0, as at one outside its window, the rule is not called: what it remembers stays as it
+    was.
+
     rule      `rule(moment)` returns a tensor: each kind says which
     off       `off(scale, value)`: whether the rule changes nothing, so that it need not be called
-    strength  the share of the rule in the result, 0 to 1; 0 is the result without it
+    strength  the share of the rule in the result, 0 to 1, as a schedule; 0 is the result without it
     faint     `faint(scale, value)`: whether the rule does little or nothing although its user has not switched it off
     fainter   that small effect and where it occurs, in the words that follow "has " in a log line
     """
 
     rule: Rule = None
     off: Callable[[float, float], bool] = lambda scale, value: False
-    strength: float = 1.0
+    strength: object = WHOLE
     words: str = ""
     faint: Callable[[float, float], bool] = lambda scale, value: False
     fainter: str = ""
 
+    @property
+    def constant(self) -> bool:
+        return super().constant and isinstance(self.strength, Constant)
+
     def counts(self, step: Step, scale: float, value: float) -> bool:
-        return self.strength > 0.0 and not self.off(scale, value)
+        return not self.off(scale, value)
 
     def __str__(self) -> str:
-        strength = "" if self.strength == 1.0 else f", strength {self.strength:g}"
+        strength = "" if self.strength == WHOLE else f", strength {self.strength}"
         return f"{self.node}: {self.words.format(self.schedule)}{strength}{self.window}"
 
 

@@ -49,7 +49,7 @@ def foreign_lines(model) -> list[str]:
     options = model.model_options
     lines = []
     if "sampler_cfg_function" in options:
-        fate = "replaced" if any(isinstance(s, stages.Combine) for s in stages.of(model)) else "kept"
+        fate = next((f"replaced{s.window}" for s in stages.of(model) if isinstance(s, stages.Combine)), "kept")
         lines.append(f"Cfg function of another node: {guided.name(options['sampler_cfg_function'])} ({fate})")
     for function in options.get("sampler_pre_cfg_function", []):
         lines.append(f"Pre-CFG function of another node: {guided.name(function)} (runs before Azimuth)")

@@ -56,18 +56,23 @@ class AngleDomain(io.ComfyNode):
                     "rotation: ours, keeps the norm of the conditional prediction exactly.",
                 ),
                 inputs.strength_input(),
+                *inputs.window_inputs("the rule", optional=True),
             ],
             outputs=[inputs.model_output()],
         )
 
     @classmethod
-    def execute(cls, model, max_angle, mode, strength) -> io.NodeOutput:
+    def validate_inputs(cls, start=None, end=None):
+        return inputs.validate_window(NAME, start, end)
+
+    @classmethod
+    def execute(cls, model, max_angle, mode, strength, start=0.0, end=1.0) -> io.NodeOutput:
         stage = Combine(
             NAME,
             inputs.as_schedule(NAME, "max_angle", max_angle, 0.0, 90.0),
             "max_angle",
             rule=functools.partial(turn, RULES[inputs.choice(NAME, "mode", mode, RULES)]),
-            strength=inputs.finite_float(NAME, "strength", strength, 0.0, 1.0),
+            **inputs.blend(NAME, strength, start, end),
             words=f"{mode}, at most {{}} degrees",
             faint=up_to_1,
             fainter="no effect at weights of at most 1",

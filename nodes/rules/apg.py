@@ -72,12 +72,17 @@ class AdaptiveProjected(io.ComfyNode):
                     "off.",
                 ),
                 inputs.strength_input(),
+                *inputs.window_inputs("the rule", optional=True),
             ],
             outputs=[inputs.model_output()],
         )
 
     @classmethod
-    def execute(cls, model, strength, preset=None) -> io.NodeOutput:
+    def validate_inputs(cls, start=None, end=None, preset=None):  # the host passes the group of inputs too
+        return inputs.validate_window(NAME, start, end)
+
+    @classmethod
+    def execute(cls, model, strength, preset=None, start=0.0, end=1.0) -> io.NodeOutput:
         chosen = inputs.group("preset", preset)
         knobs = inputs.preset(NAME, PRESETS, CUSTOM, chosen)
         stage = Combine(
@@ -87,7 +92,7 @@ class AdaptiveProjected(io.ComfyNode):
             rule=functools.partial(project, knobs),
             remembers=knobs["momentum"] != 0.0,
             momentum=knobs["momentum"] != 0.0,
-            strength=inputs.finite_float(NAME, "strength", strength, 0.0, 1.0),
+            **inputs.blend(NAME, strength, start, end),
             words=f"{chosen['preset']}, eta {{}}, threshold {knobs['norm_threshold']:g}, "
             f"momentum {knobs['momentum']:g}",
         )

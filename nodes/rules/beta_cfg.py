@@ -89,12 +89,17 @@ class BetaCFG(io.ComfyNode):
                 ),
                 *KNOBS,
                 inputs.strength_input(),
+                *inputs.window_inputs("the rule", optional=True),
             ],
             outputs=[inputs.model_output()],
         )
 
     @classmethod
-    def execute(cls, model, gamma, a, b, floor, strength, form=None) -> io.NodeOutput:
+    def validate_inputs(cls, start=None, end=None, form=None):  # the host passes the group of inputs too
+        return inputs.validate_window(NAME, start, end)
+
+    @classmethod
+    def execute(cls, model, gamma, a, b, floor, strength, form=None, start=0.0, end=1.0) -> io.NodeOutput:
         chosen = inputs.group("form", form)
         reference = reference_of(chosen)
         gamma, a, b, floor = inputs.floats(NAME, KNOBS, {"gamma": gamma, "a": a, "b": b, "floor": floor}).values()
@@ -104,7 +109,7 @@ class BetaCFG(io.ComfyNode):
             "a",
             rule=functools.partial(divide, floor, {"gamma": gamma, "reference": reference}),
             off=functools.partial(changes_nothing, gamma, floor),
-            strength=inputs.finite_float(NAME, "strength", strength, 0.0, 1.0),
+            **inputs.blend(NAME, strength, start, end),
             acts_at_1=True,
             words=f"{chosen['form']}, gamma {gamma:g}, weight times {{}}, floor {floor:g}",
         )

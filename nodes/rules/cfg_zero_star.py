@@ -31,7 +31,10 @@ def stands_still(run) -> bool:
     return not (noisy or run.sampler.is_cfgpp or run.sampler.options.get("s_churn", 0.0))
 
 
-def say_where_zero_init_fails(run) -> None:
+def say_where_zero_init_fails(steps, run) -> None:
+    """Nothing is said where the rule is at none of the steps that zero-init is for."""
+    if not any(step.index < steps for stage in run.of(Combine) for step in run.on(stage)):
+        return
     if not run.from_noise:
         run.say(
             f"{NAME}: zero_init_steps has no effect in a run that does not begin at the model's largest sigma; set it "
@@ -74,21 +77,25 @@ class CFGZeroStar(io.ComfyNode):
                     "cfg_pp samplers, which then keep too much noise. 0 = off.",
                 ),
                 inputs.strength_input(),
+                *inputs.window_inputs("the rule", optional=True),
             ],
             outputs=[inputs.model_output()],
         )
 
     @classmethod
-    def execute(cls, model, zero_init_steps, strength) -> io.NodeOutput:
+    def validate_inputs(cls, start=None, end=None):
+        return inputs.validate_window(NAME, start, end)
+
+    @classmethod
+    def execute(cls, model, zero_init_steps, strength, start=0.0, end=1.0) -> io.NodeOutput:
         steps = inputs.whole(NAME, "zero_init_steps", zero_init_steps, 0, MOST_STEPS)
-        share = inputs.finite_float(NAME, "strength", strength, 0.0, 1.0)
         stage = Combine(
             NAME,
             Constant(float(steps)),
             "zero_init_steps",
             rule=functools.partial(combine, steps),
-            check=say_where_zero_init_fails if steps and share else None,
-            strength=share,
+            check=functools.partial(say_where_zero_init_fails, steps),
+            **inputs.blend(NAME, strength, start, end),
             acts_at_1=steps > 0,
             steady=steps < 1,
             words="zero-init for {} steps",

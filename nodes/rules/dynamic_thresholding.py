@@ -32,7 +32,7 @@ def little_to_mimic(startpoint, measure, scale, value):
     return (startpoint, measure) == ("mean", "ad") and scale < value
 
 
-def mimic_stage(schedule, percentile, strength, **knobs) -> Combine:
+def mimic_stage(schedule, percentile, blend, **knobs) -> Combine:
     return Combine(
         NAME,
         schedule,
@@ -40,20 +40,20 @@ def mimic_stage(schedule, percentile, strength, **knobs) -> Combine:
         rule=functools.partial(mimic, {"percentile": percentile, **knobs}),
         off=nothing_to_mimic,
         acts_at_1=True,
-        strength=strength,
+        **blend,
         words=f"contrast of weight {{}}, percentile {percentile:g}",
         faint=functools.partial(little_to_mimic, knobs["startpoint"], knobs["measure"]),
         fainter="no effect, or a small one, at weights below its mimic_scale",
     )
 
 
-def imagen_stage(schedule, percentile, strength, **knobs) -> Correct:
+def imagen_stage(schedule, percentile, blend, **knobs) -> Correct:
     return Correct(
         NAME,
         Constant(percentile),
         "percentile",
         rule=functools.partial(imagen, percentile),
-        strength=strength,
+        **blend,
         words=f"Imagen, percentile {percentile:g}",
     )
 
@@ -126,16 +126,33 @@ class DynamicThresholding(io.ComfyNode):
                     advanced=True,
                 ),
                 inputs.strength_input("phi, the share of the thresholded result"),
+                *inputs.window_inputs("the rule", optional=True),
             ],
             outputs=[inputs.model_output()],
         )
 
     @classmethod
-    def execute(cls, model, mode, mimic_scale, percentile, per_channel, startpoint, measure, strength) -> io.NodeOutput:
+    def validate_inputs(cls, start=None, end=None):
+        return inputs.validate_window(NAME, start, end)
+
+    @classmethod
+    def execute(
+        cls,
+        model,
+        mode,
+        mimic_scale,
+        percentile,
+        per_channel,
+        startpoint,
+        measure,
+        strength,
+        start=0.0,
+        end=1.0,
+    ) -> io.NodeOutput:
         stage = MODES[inputs.choice(NAME, "mode", mode, MODES)](
             inputs.as_schedule(NAME, "mimic_scale", mimic_scale, 0.0, 100.0),
             inputs.finite_float(NAME, "percentile", percentile, 0.5, 1.0),
-            inputs.finite_float(NAME, "strength", strength, 0.0, 1.0),
+            inputs.blend(NAME, strength, start, end),
             per_channel=inputs.switch(NAME, "per_channel", per_channel),
             startpoint=inputs.choice(NAME, "startpoint", startpoint, STARTPOINTS),
             measure=inputs.choice(NAME, "measure", measure, MEASURES),

@@ -168,12 +168,17 @@ class FrequencyDecoupled(io.ComfyNode):
                     "strength 0 switches it off.",
                 ),
                 inputs.strength_input(),
+                *inputs.window_inputs("the rule", optional=True),
             ],
             outputs=[inputs.model_output()],
         )
 
     @classmethod
-    def execute(cls, model, strength, mode=None) -> io.NodeOutput:
+    def validate_inputs(cls, start=None, end=None, mode=None):  # the host passes the group of inputs too
+        return inputs.validate_window(NAME, start, end)
+
+    @classmethod
+    def execute(cls, model, strength, mode=None, start=0.0, end=1.0) -> io.NodeOutput:
         chosen = inputs.group("mode", mode)
         name = inputs.choice(NAME, "mode", chosen.get("mode"), MODES)
         values = MODES[name].values(chosen)
@@ -184,7 +189,7 @@ class FrequencyDecoupled(io.ComfyNode):
             "high",
             rule=functools.partial(MODES[name].rule, *values.values()),
             off=lambda scale, value: off,
-            strength=inputs.finite_float(NAME, "strength", strength, 0.0, 1.0),
+            **inputs.blend(NAME, strength, start, end),
             acts_at_1=True,
             words=f"{name}, " + ", ".join(f"{key} {value:g}" for key, value in values.items()),
         )

@@ -48,12 +48,17 @@ class NormCapped(io.ComfyNode):
                     "layouts that drift. 1 = plain CFG.",
                 ),
                 inputs.strength_input(),
+                *inputs.window_inputs("the rule", optional=True),
             ],
             outputs=[inputs.model_output()],
         )
 
     @classmethod
-    def execute(cls, model, gamma, floor, strength) -> io.NodeOutput:
+    def validate_inputs(cls, start=None, end=None):
+        return inputs.validate_window(NAME, start, end)
+
+    @classmethod
+    def execute(cls, model, gamma, floor, strength, start=0.0, end=1.0) -> io.NodeOutput:
         floor = inputs.finite_float(NAME, "floor", floor, 0.0, 1.0)
         stage = Combine(
             NAME,
@@ -61,7 +66,7 @@ class NormCapped(io.ComfyNode):
             "gamma",
             rule=functools.partial(cap, floor),
             off=lambda scale, value: floor == 1.0,
-            strength=inputs.finite_float(NAME, "strength", strength, 0.0, 1.0),
+            **inputs.blend(NAME, strength, start, end),
             words=f"at most {{}} times the norm of the positive, at least {floor:g} of the weight",
             faint=up_to_1,
             fainter="no effect at weights of at most 1",

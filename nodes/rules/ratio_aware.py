@@ -44,7 +44,7 @@ def changes_nothing(top, w_max, scale, alpha):
 
 
 def say_where_it_does_little(run) -> None:
-    if not run.network.is_flow:
+    if not run.network.is_flow and run.most(NAME) > 0.0:
         run.say(
             f"{NAME} does little on a model that is no flow model, where the weight stays close to its maximum; use "
             f"another combine rule there.",
@@ -78,24 +78,28 @@ class RatioAware(io.ComfyNode):
                     "the weight of the step, from the sampler or from Scheduled CFG; of the preset alpha alone counts.",
                 ),
                 inputs.strength_input(),
+                *inputs.window_inputs("the rule", optional=True),
             ],
             outputs=[inputs.model_output()],
         )
 
     @classmethod
-    def execute(cls, model, weight, strength, preset=None) -> io.NodeOutput:
+    def validate_inputs(cls, start=None, end=None, preset=None):  # the host passes the group of inputs too
+        return inputs.validate_window(NAME, start, end)
+
+    @classmethod
+    def execute(cls, model, weight, strength, preset=None, start=0.0, end=1.0) -> io.NodeOutput:
         chosen = inputs.group("preset", preset)
         w_max, alpha = inputs.preset(NAME, PRESETS, CUSTOM, chosen).values()
         top = TOPS[inputs.choice(NAME, "weight", weight, TOPS)]
-        strength = inputs.finite_float(NAME, "strength", strength, 0.0, 1.0)
         stage = Combine(
             NAME,
             Constant(alpha),
             "alpha",
-            check=say_where_it_does_little if strength and alpha else None,
+            check=say_where_it_does_little,
             rule=functools.partial(damp, top, w_max),
             off=functools.partial(changes_nothing, top, w_max),
-            strength=strength,
+            **inputs.blend(NAME, strength, start, end),
             acts_at_1=weight == "w_max",
             own_weight="w_max" if weight == "w_max" else "",
             words=f"{chosen['preset']}, at most {f'{w_max:g}' if weight == 'w_max' else weight}, alpha {{}}",

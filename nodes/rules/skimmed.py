@@ -81,12 +81,19 @@ class SkimmedCFG(io.ComfyNode):
                     advanced=True,
                 ),
                 inputs.strength_input(),
+                *inputs.window_inputs("the rule", optional=True),
             ],
             outputs=[inputs.model_output()],
         )
 
     @classmethod
-    def execute(cls, model, skim_scale, mode, flip_filter, full_negative, strength) -> io.NodeOutput:
+    def validate_inputs(cls, start=None, end=None):
+        return inputs.validate_window(NAME, start, end)
+
+    @classmethod
+    def execute(
+        cls, model, skim_scale, mode, flip_filter, full_negative, strength, start=0.0, end=1.0
+    ) -> io.NodeOutput:
         chosen = MODES[inputs.choice(NAME, "mode", mode, MODES)]
         flip_filter = inputs.switch(NAME, "flip_filter", flip_filter)
         full_negative = inputs.switch(NAME, "full_negative", full_negative)
@@ -96,7 +103,7 @@ class SkimmedCFG(io.ComfyNode):
             "skim_scale",
             rule=functools.partial(skim, chosen.function, flip_filter, full_negative),
             off=never if full_negative else chosen.off,
-            strength=inputs.finite_float(NAME, "strength", strength, 0.0, 1.0),
+            **inputs.blend(NAME, strength, start, end),
             words=f"{mode}, down to weight {{}}",
             faint=up_to_1,
             fainter="no effect at weights of at most 1",

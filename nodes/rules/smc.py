@@ -77,15 +77,19 @@ class SlidingMode(io.ComfyNode):
                     "the paper's rule makes, and without a memory (lam is unused). Off = the paper's.",
                 ),
                 inputs.strength_input(),
+                *inputs.window_inputs("the rule", optional=True),
             ],
             outputs=[inputs.model_output()],
         )
 
     @classmethod
-    def execute(cls, model, gain, lam, gain_unit, chatter_free, strength) -> io.NodeOutput:
+    def validate_inputs(cls, start=None, end=None):
+        return inputs.validate_window(NAME, start, end)
+
+    @classmethod
+    def execute(cls, model, gain, lam, gain_unit, chatter_free, strength, start=0.0, end=1.0) -> io.NodeOutput:
         knobs = inputs.floats(NAME, [LAMBDA], {"lam": lam})
         relative = inputs.choice(NAME, "gain_unit", gain_unit, UNITS) != ABSOLUTE
-        share = inputs.finite_float(NAME, "strength", strength, 0.0, 1.0)
         chatter_free = inputs.switch(NAME, "chatter_free", chatter_free)
         side = "chatter-free" if chatter_free else f"lambda {knobs['lam']:g}"
         stage = Combine(
@@ -95,8 +99,8 @@ class SlidingMode(io.ComfyNode):
             rule=functools.partial(slide, {**knobs, "relative": relative, "chatter_free": chatter_free}),
             off=lambda scale, value: value == 0.0,
             remembers=not chatter_free,
-            check=warn_of_units if share and not relative else None,
-            strength=share,
+            check=None if relative else warn_of_units,
+            **inputs.blend(NAME, strength, start, end),
             words=f"{'relative' if relative else 'absolute'} gain {{}}, {side}",
         )
         return io.NodeOutput(pipeline.add_stage(model, stage))

@@ -2,9 +2,9 @@
 
 from comfy_api.latest import io
 
-from ...guidance import Constant, tcfg
+from ...guidance import tcfg
 from ..engine import inputs, pipeline
-from ..engine.stages import Baseline
+from ..engine.stages import WHOLE, Baseline
 from . import CATEGORY
 
 NAME = "Tangential Damping CFG (TCFG)"
@@ -27,15 +27,20 @@ class TangentialDamping(io.ComfyNode):
             inputs=[
                 inputs.model_input(),
                 inputs.strength_input("The share of the damped negative (arXiv 2503.18137; the paper's is 1)"),
+                *inputs.window_inputs("the rule", optional=True),
             ],
             outputs=[inputs.model_output()],
         )
 
     @classmethod
-    def execute(cls, model, strength) -> io.NodeOutput:
-        share = inputs.finite_float(NAME, "strength", strength, 0.0, 1.0)
+    def validate_inputs(cls, start=None, end=None):
+        return inputs.validate_window(NAME, start, end)
+
+    @classmethod
+    def execute(cls, model, strength, start=0.0, end=1.0) -> io.NodeOutput:
+        blend = inputs.blend(NAME, strength, start, end)
         words = "the negative along the first singular vector"
-        stage = Baseline(NAME, Constant(share), "strength", rule=damp, strength=share, words=words)
+        stage = Baseline(NAME, WHOLE, "strength", rule=damp, **blend, words=words)
         return io.NodeOutput(pipeline.add_stage(model, stage))
 
 

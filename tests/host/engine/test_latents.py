@@ -133,7 +133,7 @@ def test_a_picture_is_guided_as_if_it_had_no_sound(name):
             expected = c + (W - 1) * (c - (0.5 * u + 0.5 * n))
         else:
             ours = stage.rule(moment(c, u, value=run.value(stage, call.step)))
-            expected = torch.lerp(plain, ours, stage.strength)
+            expected = torch.lerp(plain, ours, run.share(stage, call.step))
         assert distance(result, expected) < EXACT
 
 

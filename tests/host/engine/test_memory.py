@@ -152,6 +152,25 @@ def test_the_number_of_a_rule_with_a_memory_may_vary_over_the_run(name, number):
     assert apart[2] > 1e-3 and apart[3] > 1e-3
 
 
+@pytest.mark.parametrize("name", LITERAL)
+def test_the_share_of_a_rule_with_a_memory_may_vary_over_the_run(name):
+    """A step at 0, or outside the window, is plain CFG and leaves the memory as it was."""
+    changes = {"t_min": 0.0, "t_max": 1.0} if name in CORRECTIONS else {}
+    how, shares = {**BY_NAME[name].acting, **changes, "strength": 1.0}, (1.0, 0.0, 0.5, 1.0, 0.0)
+    seen, before = [], None
+    patched = BY_NAME[name].on(model("flow"), **changes, strength=guidance.Steps((1.0, 0.0, 0.5, 1.0, 1.0)), end=0.9)
+    sample(watch(patched, seen), steps=5)
+    if name in CORRECTIONS:
+        del how["strength"]
+    for args, share in zip(seen, shares, strict=True):
+        expected = plain(args)
+        if share:
+            ours, before = LITERAL[name](args, before, kind="flow", **how)
+            expected = torch.lerp(expected, ours, share)
+        assert distance(args["denoised"], expected) < EXACT
+    assert distance(seen[3]["denoised"], plain(seen[3])) > 1e-3
+
+
 # ---- what the log says
 
 
