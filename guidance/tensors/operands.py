@@ -108,8 +108,9 @@ def _check(place: str, name: str, tensor) -> None:
 
 
 def _check_number(function: str, name: str, value: Tensor, like: Tensor) -> None:
-    """Raises ValueError for a tensor that is no real number for each sample."""
-    if value.numel() not in (1, like.shape[0]) or value.is_complex():
+    """Raises ValueError for a tensor that is no real number for each sample or each place."""
+    by_place = value.ndim == like.ndim and all(n in (1, of) for n, of in zip(value.shape, like.shape, strict=True))
+    if not by_place and value.numel() not in (1, like.shape[0]) or value.is_complex():
         raise ValueError(
             f"{function}, argument {name}: got {value.numel()} of the dtype {str(value.dtype).removeprefix('torch.')} "
             f"for a batch of {like.shape[0]}; give one real number, or one for each sample."

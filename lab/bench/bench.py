@@ -26,6 +26,7 @@ from pathlib import Path
 import torch
 
 from ..pack import DEVICE, PACK
+from .costs import bench_costs, cost_tables
 from .functions import bench_functions, function_tables
 from .latents import SHAPES
 from .nodes import bench_hosts, bench_interval, bench_nodes, host_tables, interval_tables, node_tables
@@ -74,6 +75,7 @@ SECTIONS = {
     "nodes": (bench_nodes, node_tables),
     "hosts": (bench_hosts, host_tables),
     "interval": (bench_interval, interval_tables),
+    "costs": (bench_costs, cost_tables),
     "functions": (bench_functions, function_tables),
 }
 

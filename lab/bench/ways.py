@@ -55,14 +55,14 @@ class Way:
     cfg: float = 7.0
     guider: Callable | None = None
 
-    def on(self, lab: Lab, model, *, steps: int, batch: int = 1) -> Callable[[], Tensor]:
+    def on(self, lab: Lab, model, *, steps: int, batch: int = 1, side: int = 16) -> Callable[[], Tensor]:
         """A call that samples with the host."""
         make = self.guider or cfg_guider
         guider = make(self.patch(model, lab), lab, self.cfg)
         named = isinstance(self.sampler, str)
         sampler = comfy.samplers.sampler_object(self.sampler) if named else self.sampler
         sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "normal", steps)
-        noise = torch.randn(batch, networks.CHANNELS, 16, 16, generator=torch.Generator().manual_seed(0))
+        noise = torch.randn(batch, networks.CHANNELS, side, side, generator=torch.Generator().manual_seed(0))
         empty = torch.zeros_like(noise)
         return lambda: guider.sample(noise, empty, sampler, sigmas, disable_pbar=True, seed=0)
 

@@ -25,7 +25,7 @@ class Account:
     unfollowed  how many calls left out the pass by which EasyCache decides
     acted       the stages whose rule has been called
     taken       the weights that calls were given and that showed in their results
-    non_finite  (sigma, flag) for each call, both on the device; the flag says whether any prediction was not finite
+    finite      (sigma, flags) for each look at predictions, both on the device: which samples were finite
     offered     the attention stages that some step handed to the model
     met         those of the offered ones that an attention of the model has used, or that have said why none did
     """
@@ -38,7 +38,7 @@ class Account:
     unfollowed: int = 0
     acted: set[Stage] = field(default_factory=set)
     taken: list[float] = field(default_factory=list)
-    non_finite: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    finite: list[tuple[Tensor, Tensor]] = field(default_factory=list)
     offered: set[Stage] = field(default_factory=set)
     met: set[Stage] = field(default_factory=set)
 

@@ -6,7 +6,6 @@ Every post-CFG function gets the host's `args`: `cond_denoised` and `uncond_deno
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 
 import comfy.utils
@@ -24,11 +23,10 @@ def guide(args: dict) -> torch.Tensor:
     run = run_in(args["model_options"])
     if run is None:
         return args["denoised"]
-    note_non_finite(args, run, args["denoised"], *run.call.predictions)
-    if run.neutral:
-        return args["denoised"]
-    if args["cond"] is None:
-        warn_without_prediction(args, run)
+    if run.neutral or args["cond"] is None:
+        note_non_finite(args, run, args["denoised"])
+        if not run.neutral:
+            warn_without_prediction(args, run)
         return args["denoised"]
     scale = weight_seen(args, run)
     run.account.see(run.call.scale, scale)
@@ -37,15 +35,20 @@ def guide(args: dict) -> torch.Tensor:
     moment = moment_of(args, run, scale)
     guided = args["denoised"]
     run.call.contrasted = moment.uncond is not None
+    pair = [moment.cond] if moment.uncond is None else [moment.cond, moment.uncond]
+    finite = note_non_finite(args, run, *pair, *run.call.predictions)
     if moment.uncond is not None:
-        moment, guided = settle(args, run, moment, combine(args, run, moment))
+        moment, guided = settle(args, run, moment, combine(args, run, moment, finite))
     return correct(run, moment, add_terms(args, run, moment, guided))
 
 
-def note_non_finite(args: dict, run: Run, *predictions: torch.Tensor) -> None:
-    """Note, on the device, whether any of these predictions is not finite; the note is read after the run."""
-    finite = [finite_per_sample(prediction).all() for prediction in predictions]
-    run.account.non_finite.append((args["sigma"].flatten()[0].float(), ~torch.stack(finite).all()))
+def note_non_finite(args: dict, run: Run, *predictions: torch.Tensor) -> torch.Tensor:
+    """Which samples are finite in all of these predictions: bool, (B,); read after the run only."""
+    finite = finite_per_sample(predictions[0])
+    for prediction in predictions[1:]:
+        finite &= finite_per_sample(prediction)
+    run.account.finite.append((args["sigma"][:1].clone(), finite))  # some samplers write into their sigma
+    return finite
 
 
 def weight_seen(args: dict, run: Run) -> guiders.Weight | torch.Tensor:
@@ -134,10 +137,10 @@ def moment_of(args: dict, run: Run, scale: guiders.Weight | torch.Tensor) -> Mom
     )
 
 
-def combine(args: dict, run: Run, moment: Moment) -> torch.Tensor:
+def combine(args: dict, run: Run, moment: Moment, finite: torch.Tensor) -> torch.Tensor:
     """The combined result: the combine rule's if one counts, else the host's; in either case with further negatives.
 
-    A sample whose predictions are not finite keeps the host's result.
+    A sample whose predictions are not `finite` keeps the host's result.
     """
     raw = moment.uncond
     if not isinstance(moment.scale, torch.Tensor) and not guiders.is_known(moment.scale):
@@ -150,8 +153,7 @@ def combine(args: dict, run: Run, moment: Moment) -> torch.Tensor:
         return add(args["denoised"], terms)
     ours = apply(run, stage, blended(stage.rule, run.share(stage, run.call.step)) if stage else plain, moment)
     if keeps_foreign(args, stage):
-        terms = [*terms, args["denoised"] - plainly(run, dataclasses.replace(moment, uncond=raw))]
-    finite = finite_per_sample(moment.cond) & finite_per_sample(moment.uncond)
+        terms = [*terms, args["denoised"] - plainly(run, moment.but(uncond=raw))]
     return select_per_sample(finite, add(ours, terms), args["denoised"])
 
 
@@ -182,10 +184,10 @@ def negatives(args: dict, run: Run, moment: Moment) -> tuple[Moment, list[torch.
     ]
     for stage, prediction in found:
         if stage.baseline:
-            seen = dataclasses.replace(moment, other=prediction)
-            moment = dataclasses.replace(moment, uncond=apply(run, stage, stage.baseline, seen))
+            seen = moment.but(other=prediction)
+            moment = moment.but(uncond=apply(run, stage, stage.baseline, seen))
     terms = [
-        apply(run, stage, stage.term, dataclasses.replace(moment, other=prediction))
+        apply(run, stage, stage.term, moment.but(other=prediction))
         for stage, prediction in found
         if stage.term
     ]
@@ -197,7 +199,7 @@ def contrasted(run: Run, moment: Moment) -> Moment:
     for stage in run.counting(stages.Baseline, moment.scale):
         ours = apply(run, stage, stage.rule, moment)
         share = run.share(stage, run.call.step)
-        moment = dataclasses.replace(moment, uncond=mixed(moment.uncond, ours, share))
+        moment = moment.but(uncond=mixed(moment.uncond, ours, share))
     return moment
 
 
@@ -270,9 +272,8 @@ def add_terms(args: dict, run: Run, moment: Moment, guided: torch.Tensor) -> tor
         except Unfit as reason:
             weak.leave_out(run, stage, reason)
             continue
-        note_non_finite(args, run, seen.other)
-        finite = finite_per_sample(seen.cond) & finite_per_sample(seen.other)
-        ours = apply(run, stage, stage.rule, dataclasses.replace(seen, guided=guided))
+        finite = note_non_finite(args, run, seen.cond, seen.other)
+        ours = apply(run, stage, stage.rule, seen.but(guided=guided))
         guided = select_per_sample(finite, ours, guided)
     return guided
 
@@ -282,7 +283,7 @@ def not_reused(args: dict, run: Run, moment: Moment) -> Moment:
     if run.call.weakened is None:
         return moment
     note_non_finite(args, run, run.call.weakened)
-    return dataclasses.replace(moment, cond=run.call.weakened)
+    return moment.but(cond=run.call.weakened)
 
 
 def settle(args: dict, run: Run, moment: Moment, guided: torch.Tensor) -> tuple[Moment, torch.Tensor]:
@@ -299,9 +300,9 @@ def settle(args: dict, run: Run, moment: Moment, guided: torch.Tensor) -> tuple[
         if before is not None:
             alone = two_passes.first_prediction(run, moment.cond)
             guided = select_per_sample(before, unguided(args, run, moment, alone), guided)
-            seen = dataclasses.replace(seen, cond=select_per_sample(before, alone, moment.cond))
+            seen = seen.but(cond=select_per_sample(before, alone, moment.cond))
         if not run.call.reusing:
-            parts = dataclasses.replace(moment, value=run.value(stage, run.call.step)).parts(run.latent_shapes)
+            parts = moment.but(value=run.value(stage, run.call.step)).parts(run.latent_shapes)
             settled = torch.stack([stage.rule(part) for part in parts]).all(dim=0)
             settled = settled if before is None else settled | before
             memory.keep(settled)
@@ -325,7 +326,7 @@ def correct(run: Run, moment: Moment, guided: torch.Tensor) -> torch.Tensor:
     for stage in run.counting(stages.Correct, moment.scale):
         if stage.needs_pair and moment.uncond is None:
             continue
-        ours = apply(run, stage, stage.rule, dataclasses.replace(moment, guided=guided))
+        ours = apply(run, stage, stage.rule, moment.but(guided=guided))
         guided = mixed(guided, ours, run.share(stage, run.call.step))
     return guided
 
@@ -344,9 +345,9 @@ def apply(run: Run, stage: stages.Stage | None, rule, moment: Moment) -> torch.T
     """The result of a stage's rule. A packed latent (a video and its sound) goes through the rule part by part."""
     if stage is not None:
         run.account.acted.add(stage)
-        moment = dataclasses.replace(moment, value=run.value(stage, run.call.step))
+        moment = moment.but(value=run.value(stage, run.call.step))
     parts = moment.parts(run.latent_shapes)
     results = [
-        rule(dataclasses.replace(part, memory=run.memory(stage, i, part.x.shape))) for i, part in enumerate(parts)
+        rule(part.but(memory=run.memory(stage, i, part.x.shape))) for i, part in enumerate(parts)
     ]
     return results[0] if len(results) == 1 else comfy.utils.pack_latents(results)[0]

@@ -124,7 +124,9 @@ def introduce_pair(guider, run: Run) -> None:
 
 
 def wants_both(guider, run: Run, scale: guiders.Weight) -> bool:
-    """Whether a step at this scale needs both predictions of its pair."""
+    """Whether a step at this scale needs both predictions of its pair, and can have both."""
+    if not run.guider_kind.one_model and all(other == 1.0 for other in run.scales(run.usual)):
+        return False  # the model of the negative is not loaded
     return run.sampler.is_cfgpp or guiders.wants_negative_pass(guider, run.guider_kind, scale, guider.model_options)
 
 
@@ -233,11 +235,12 @@ def name_foreign(model_options: dict, run: Run) -> None:
 
 def report_non_finite(run: Run) -> None:
     """Warn, after the run, of predictions that were not finite. The device is read here only, for all calls at once."""
-    if not run.account.non_finite:
+    if not run.account.finite:
         return
-    sigmas, flags = zip(*run.account.non_finite, strict=True)
-    bad = torch.stack(flags).tolist()
-    steps = [find_step(run.sigmas, s).index for s, b in zip(torch.stack(sigmas).tolist(), bad, strict=True) if b]
+    sigmas, flags = zip(*run.account.finite, strict=True)
+    finite = torch.stack([flag.all() for flag in flags]).tolist()
+    levels = torch.cat(sigmas).tolist()
+    steps = [find_step(run.sigmas, s).index for s, fine in zip(levels, finite, strict=True) if not fine]
     if steps:
         run.say(
             f"Azimuth: the model's prediction holds NaN or infinity at step {steps[0] + 1} of {len(run.sigmas) - 1}; "

@@ -64,6 +64,7 @@ class Run:
     calls          how many calls have been guided
     positive_alone whether the sampler wants nothing but the positive's prediction of the next call
     watch          whether a cache answers for the network; None where none can (caches.py)
+    sorted         the stages by kind, as they have been asked for
     account        what the run tells its user (account.py)
     call           the call at hand; between two calls, an empty one at the step of the last
     """
@@ -95,6 +96,7 @@ class Run:
     calls: int = 0
     positive_alone: bool = False
     watch: object = None
+    sorted: dict = field(default_factory=dict)
     account: Account = field(default_factory=Account)
     course: Course = field(init=False)
     call: Call = field(init=False)
@@ -134,7 +136,11 @@ class Run:
     # ---- the stages
 
     def of(self, kind: type) -> list:
-        return [stage for stage in self.stages if isinstance(stage, kind)]
+        if self.sorted.get(None) is not self.stages:  # a stage may be left out later
+            self.sorted = {None: self.stages}
+        if kind not in self.sorted:
+            self.sorted[kind] = [stage for stage in self.stages if isinstance(stage, kind)]
+        return self.sorted[kind]
 
     def value(self, stage: Stage, step: Step) -> float:
         """A stage's own number at a step."""

@@ -6,8 +6,6 @@ run.
 
 from __future__ import annotations
 
-import dataclasses
-
 import comfy.model_patcher
 import comfy.sampler_helpers
 import comfy.samplers
@@ -76,7 +74,7 @@ class SecondModel:
         }
         conds = [weak.own_ids(args, "cond") if self.shared else self.conds_of_step(run, args["cond"])]
         inner, x, sigma = self.model.model, args["input"], args["sigma"]
-        return dataclasses.replace(moment, other=comfy.samplers.calc_cond_batch(inner, conds, x, sigma, options)[0])
+        return moment.but(other=comfy.samplers.calc_cond_batch(inner, conds, x, sigma, options)[0])
 
     def conds_of_step(self, run: Run, positive: list[dict]) -> list[dict]:
         """The positive, changed by this step's `Condition` stages, with the guidance number of the first model's."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bisect
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -45,13 +47,12 @@ def find_step(sigmas: tuple[float, ...], called_at: float) -> Step:
     The sigmas of a run fall, or rise when unsampling. A call between two of them belongs to the step that contains it;
     a call outside the list belongs to the first or the last step.
     """
-    steps = len(sigmas) - 1
     if sigmas[-1] > sigmas[0]:
-        reached = [sigma <= called_at * (1 + SIGMA_TOLERANCE) for sigma in sigmas[:steps]]
+        reached = bisect.bisect_right(sigmas, called_at * (1 + SIGMA_TOLERANCE), hi=len(sigmas) - 1)
     else:
-        reached = [sigma * (1 + SIGMA_TOLERANCE) >= called_at for sigma in sigmas[:steps]]
-    index = max((i for i, is_reached in enumerate(reached) if is_reached), default=0)
-    return step_at(sigmas, index, called_at)
+        level = called_at / (1 + SIGMA_TOLERANCE)
+        reached = bisect.bisect_right(sigmas, -level, hi=len(sigmas) - 1, key=operator.neg)
+    return step_at(sigmas, max(reached - 1, 0), called_at)
 
 
 class Course:

@@ -8,7 +8,6 @@ pair. Our own added terms work on the first pass and its conditionings.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 
 from torch import Tensor
@@ -67,4 +66,4 @@ def of_terms(args: dict, run: Run, moment: stages.Moment) -> tuple[dict, stages.
     if run.call.first_pass is None:
         return args, moment
     conds, prediction = run.call.first_pass
-    return {**args, "cond": conds}, dataclasses.replace(moment, cond=prediction, uncond=None)
+    return {**args, "cond": conds}, moment.but(cond=prediction, uncond=None)

@@ -6,7 +6,6 @@ context windows therefore count in it as in any other. It has a private copy of 
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import logging
 from collections.abc import Callable
@@ -166,4 +165,4 @@ def patched(patch: Callable, chosen: list, args: dict, moment: Moment) -> Moment
             f"the model never calls anything in {blocks.listed(chosen)} that could be changed; choose another term or, "
             f"where this one lets you name them, other blocks"
         )
-    return dataclasses.replace(moment, other=other)
+    return moment.but(other=other)

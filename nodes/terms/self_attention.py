@@ -1,6 +1,5 @@
 """Self-Attention Guidance: away from what the model makes of a picture that is blurred where its attention goes."""
 
-import dataclasses
 import functools
 
 from comfy_api.latest import io
@@ -47,7 +46,7 @@ class Watcher:
         blurred = blurred_where_attended(denoised, mass, size=attention.size, sigma=self.sigma)
         x = with_same_noise(args["input"], denoised, blurred, args["sigma"], kind=run.kind)
         other = weak.predicted(args, weak.copied(args["model_options"]), base, x)
-        return dataclasses.replace(moment, cond=blurred, other=other)
+        return moment.but(cond=blurred, other=other)
 
 
 def base_of(args, run, moment) -> str:

@@ -17,7 +17,7 @@ MADE = [(method, type(stages.of(method.on(model()))[0])) for method in METHODS +
 # The first setting of each node, and of each kind of stage that it makes.
 FIRST = {(method.node, kind): method for method, kind in reversed(MADE) if kind in KINDS}
 BLENDED = list(FIRST.values())
-NODES = {method.node for method in BLENDED}
+NODES = list(dict.fromkeys(method.node for method in BLENDED))
 each = pytest.mark.parametrize("method", BLENDED, ids=lambda method: method.name)
 each_node = pytest.mark.parametrize("node", NODES, ids=lambda node: node.__name__)
 
