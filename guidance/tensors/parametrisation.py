@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from .convert import flow_sigma, ve_sigma
+from .operands import operands
 from .reduce import per_sample, wide
 
 __all__ = ["Parametrisation", "denoised_from_output", "output_from_denoised"]
@@ -83,12 +84,14 @@ class Parametrisation:
         return _COEFFICIENTS[self.kind, self.predicts](sigma, self.data_sigma)
 
 
+@operands
 def output_from_denoised(x: Tensor, denoised: Tensor, sigma: float | Tensor, *, of: Parametrisation) -> Tensor:
     """What the network puts out where the prediction is D, in the dtype of x; sigma above 0."""
     p, q, r = of.coefficients(per_sample(sigma, x))
     return ((p * wide(x) - q * wide(denoised)) / r).to(x.dtype)
 
 
+@operands
 def denoised_from_output(x: Tensor, output: Tensor, sigma: float | Tensor, *, of: Parametrisation) -> Tensor:
     """The inverse of `output_from_denoised`, undefined for the eps of a flow model at t = 1."""
     p, q, r = of.coefficients(per_sample(sigma, x))

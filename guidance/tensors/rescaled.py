@@ -10,6 +10,7 @@ Departures: where there is no spread to scale, nothing is.
 import torch
 from torch import Tensor
 
+from .operands import operands
 from .parametrisation import Parametrisation
 from .reduce import per_sample, safe, spread, spreads_of_sums, weighted_sum, wide
 
@@ -22,6 +23,7 @@ def with_spread_of(cond: Tensor, guided: Tensor, phi: float | Tensor) -> Tensor:
     return (g * (1.0 + _change(spread(g), spread(cond), phi))).to(guided.dtype)
 
 
+@operands
 def rescale_output(
     guided: Tensor,
     cond: Tensor,

@@ -440,7 +440,7 @@ NAN, INF = math.nan, math.inf
         (lambda: g.SigmaInterval(7.0, units="vp"), 'SigmaInterval: units must be "edm" or "host" (got \'vp\').'),
         (lambda: g.Triangle(0.5), "Triangle: mean must not be below low, which is 1 (got 0.5)."),
         (lambda: g.Triangle(5.0, low=-1.0), "Triangle: low must not be below 0 (got -1.0)."),
-        (lambda: g.Triangle(5.0, over="t"), 'Triangle: over must be "steps" or "time" (got t).'),
+        (lambda: g.Triangle(5.0, over="t"), "Triangle: over must be \"steps\" or \"time\" (got 't')."),
         (lambda: g.Beta(6.0, a=0.5), "Beta: a must be at least 1"),
         (lambda: g.Beta(6.0, b=0.5), "Beta: b must be at least 1"),
         (lambda: g.Beta(6.0, floor=NAN), "Beta: floor must be a finite number (got nan)."),
