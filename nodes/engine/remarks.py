@@ -31,7 +31,7 @@ def introduce(guider, run: Run) -> None:
     scales = run.scales(run.usual)
     if not run.neutral or would_skip(run):
         warn_at_weight_1(guider, run, scales)
-    warn_where_faint(run, scales)
+    warn_where_faint(guider, run, scales)
     if not run.neutral:
         introduce_weight(run, scales)
         for stage in run.of(stages.Negative):
@@ -72,7 +72,7 @@ def weighing(run: Run) -> list[stages.Stage]:
     if any(rule.acts_at_1 and run.on(rule) for rule in run.of(stages.Combine)):
         return []
     replacing = [stage for stage in run.of(stages.Negative) if stage.baseline]
-    alone = run.guider_kind.contrasted and len(replacing) == len(run.of(stages.Negative)) and not run.of(stages.Add)
+    alone = run.guider_kind.contrasted and len(replacing) == len(run.of(stages.Negative)) and not adding(run)
     return replacing + run.of(stages.Baseline) + run.of(stages.Combine) + (comparing(run) if alone else [])
 
 
@@ -81,9 +81,14 @@ def comparing(run: Run) -> list[stages.Correct]:
     return [stage for stage in run.of(stages.Correct) if stage.needs_pair or is_idle_alone(run, stage)]
 
 
+def adding(run: Run) -> list[stages.Add]:
+    """The added terms that count at some step."""
+    return [stage for stage in run.of(stages.Add) if run.ever_counts(stage, run.usual)]
+
+
 def is_idle_alone(run: Run, stage: stages.Correct) -> bool:
     """Whether a correction leaves the positive's prediction as it is at every step, and no term is added to it."""
-    return not run.of(stages.Add) and all(stage.idle(run.value(stage, step)) for step in run.on(stage))
+    return not adding(run) and all(stage.idle(run.value(stage, step)) for step in run.on(stage))
 
 
 def warn_without_negative(run: Run) -> None:
@@ -187,15 +192,17 @@ def warn_at_weight_1(guider, run: Run, scales: list[float]) -> None:
             )
 
 
-def warn_where_faint(run: Run, scales: list[float]) -> None:
-    """Warn of rules for which every weight of the run is too small."""
-    if all(scale == 1.0 for scale in scales):
+def warn_where_faint(guider, run: Run, scales: list) -> None:
+    """Warn of rules for which every weight of the run is too small; at 1 of those that other words do not reach."""
+    at_1 = all(scale == 1.0 for scale in scales)
+    if at_1 and not wants_both(guider, run, 1.0):
         return
     rules = [rule for rule in run.of(stages.Combine) if is_faint(run, rule, scales)]
-    if len(rules) == len(run.of(stages.Combine)) and not (run.of(stages.Negative) or run.of(stages.Add)):
+    if len(rules) == len(run.of(stages.Combine)) and not (run.of(stages.Negative) or adding(run) or at_1):
         rules += [stage for stage in run.of(stages.Correct) if is_faint(run, stage, scales)]
     for rule in rules:
-        run.say(f"{rule.node} has {rule.fainter}; {raise_weight(run)}, or bypass the node.", logging.WARNING)
+        if rule.acts_at_1 or not at_1:
+            run.say(f"{rule.node} has {rule.fainter}; {raise_weight(run)}, or bypass the node.", logging.WARNING)
 
 
 def is_faint(run: Run, stage: stages.Blended, scales: list[float]) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from . import guided
+from . import branches, guided
 from .run import Run
 from .stages import Add, Reuse
 
@@ -54,7 +54,9 @@ class Passes:
         `size` is the shape of the latent.
         """
         at = next((i for i, cond in enumerate(batch) if cond is self.positive), None)
-        others = {i: of for i, of in enumerate(names) if batch[i] is not None and i != at}
+        level = self.run.call.step.called_at
+        asked = [cond is not None and branches.in_time(cond, level) for cond in batch]
+        others = {i: of for i, of in enumerate(names) if asked[i] and i != at}
         if at is None or not others:
             return calculate(batch)
         memory = self.run.memory(self.stage, size)

@@ -72,6 +72,7 @@ class AngleDomain(io.ComfyNode):
             inputs.as_schedule(NAME, "max_angle", max_angle, 0.0, 90.0),
             "max_angle",
             rule=functools.partial(turn, RULES[inputs.choice(NAME, "mode", mode, RULES)]),
+            off=up_to_1,
             **inputs.blend(NAME, strength, start, end),
             words=f"{mode}, at most {{}} degrees",
             faint=up_to_1,

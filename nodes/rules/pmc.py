@@ -65,7 +65,7 @@ class NormCapped(io.ComfyNode):
             inputs.as_schedule(NAME, "gamma", gamma, 1.0, 10.0),
             "gamma",
             rule=functools.partial(cap, floor),
-            off=lambda scale, value: floor == 1.0,
+            off=lambda scale, value: floor == 1.0 or up_to_1(scale, value),
             **inputs.blend(NAME, strength, start, end),
             words=f"at most {{}} times the norm of the positive, at least {floor:g} of the weight",
             faint=up_to_1,
