@@ -26,6 +26,8 @@ class Account:
     acted       the stages whose rule has been called
     taken       the weights that calls were given and that showed in their results
     finite      (sigma, flags) for each look at predictions, both on the device: which samples were finite
+    later       (stage, sentence) for each sentence that is true only if no other node sets another weight
+    raised      whether another node has set the weight of some call
     offered     the attention stages that some step handed to the model
     met         those of the offered ones that an attention of the model has used, or that have said why none did
     """
@@ -39,6 +41,8 @@ class Account:
     acted: set[Stage] = field(default_factory=set)
     taken: list[float] = field(default_factory=list)
     finite: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    later: list[tuple[Stage, str]] = field(default_factory=list)
+    raised: bool = False
     offered: set[Stage] = field(default_factory=set)
     met: set[Stage] = field(default_factory=set)
 

@@ -74,6 +74,7 @@ def warn_overruled(run: Run, scale: guiders.Weight | torch.Tensor) -> None:
     """
     if run.call.scale is None or isinstance(scale, torch.Tensor) or scale == run.call.scale:
         return
+    run.account.raised = True
     if not run.guider_kind.follows:
         for stage in run.of(stages.Weight):
             run.say(

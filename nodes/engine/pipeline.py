@@ -38,7 +38,7 @@ from .guided import guide
 from .handed import given_back
 from .run import RUN, WEIGHT_TOLERANCE, Run, run_in
 from .stages import KEY
-from .steps import SIGMA_TOLERANCE
+from .steps import SIGMA_TOLERANCE, step_at
 
 
 def add_stage(model, stage: stages.Stage):
@@ -70,10 +70,10 @@ def outer_sample(executor, noise, latent_image, sampler, sigmas, *args, **kwargs
         return executor(noise, latent_image, sampler, sigmas, *args, **kwargs)
     row = guiders.kind_of(guider)
     idle = {stage: why for stage in stages.of(guider) if (why := obstacle(guider, row, stage))}
-    own = tuple(stage for stage in stages.of(guider) if stage not in idle)
+    levels = tuple(sigmas.tolist())
+    own = tuple(stage for stage in stages.of(guider) if stage not in idle and not is_empty(stage, levels))
     if any(isinstance(stage, stages.Pair) for stage in own):
         row = guiders.PLAIN  # a Basic Guider too will use the negative that a `Pair` stage gives it
-    levels = tuple(sigmas.tolist())
     network, from_noise = parametrisation.of(guider.model_patcher), starts_from_noise(guider.model_patcher, levels)
     shapes = kwargs.get("latent_shapes") or [noise.shape]
     run = Run.open(own, levels, network, row, sampler, shapes, from_noise)
@@ -101,6 +101,12 @@ def outer_sample(executor, noise, latent_image, sampler, sigmas, *args, **kwargs
     finally:
         branches.close_branches(run)
         second_model.end(run)
+
+
+def is_empty(stage: stages.Stage, levels: tuple[float, ...]) -> bool:
+    """Whether a `Pair` stage makes a pair at no step of the run."""
+    steps = [step_at(levels, i) for i in range(len(levels) - 1)] if isinstance(stage, stages.Pair) else ()
+    return bool(steps) and not any(step.progress in stage.window for step in steps)
 
 
 def sets_weight(run: Run) -> bool:
@@ -131,6 +137,8 @@ def finish(run: Run, executor, *args, **kwargs):
     """Sample, and log the run's reports at its end, also if it is interrupted."""
     try:
         out = executor(*args, **kwargs)
+        remarks.report_at_weight_1(run)
+        remarks.report_sizes(run)
         remarks.report_unmet(run)
         return out
     finally:

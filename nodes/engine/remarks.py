@@ -34,7 +34,7 @@ def introduce(guider, run: Run) -> None:
         return
     warn_stranded(guider, run)
     scales = run.scales(run.usual)
-    if not run.neutral or would_skip(run) or would_combine(run):
+    if not run.neutral or would_skip(run):
         warn_at_weight_1(guider, run, scales)
     warn_where_faint(guider, run, scales)
     if not run.neutral:
@@ -77,8 +77,10 @@ def weighing(run: Run) -> list[stages.Stage]:
     if any(rule.acts_at_1 and run.on(rule) for rule in run.of(stages.Combine)):
         return []
     replacing = [stage for stage in run.of(stages.Negative) if stage.baseline]
-    alone = run.guider_kind.contrasted and len(replacing) == len(run.of(stages.Negative)) and not adding(run)
-    return replacing + run.of(stages.Baseline) + run.of(stages.Combine) + (comparing(run) if alone else [])
+    further = len(replacing) < len(run.of(stages.Negative))  # these contrast with what the others replace
+    alone = run.guider_kind.contrasted and not further and not adding(run)
+    rules = run.of(stages.Baseline) + run.of(stages.Combine)
+    return ([] if further else replacing) + rules + (comparing(run) if alone else [])
 
 
 def comparing(run: Run) -> list[stages.Correct]:
@@ -181,17 +183,12 @@ def would_skip(run: Run) -> list[stages.Skip]:
     return [stage for stage in run.of(stages.Skip) if any(run.counts(stage, step, math.inf) for step in run.steps)]
 
 
-def would_combine(run: Run) -> list[stages.Combine]:
-    """The combine rules that count at some step if its weight is large enough."""
-    return [stage for stage in run.of(stages.Combine) if any(run.counts(stage, step, math.inf) for step in run.steps)]
-
-
 def warn_at_weight_1(guider, run: Run, scales: list[float]) -> None:
     if all(scale == 1.0 for scale in scales):
         made = wants_both(guider, run, 1.0)
         why = "where the positive is all that counts" if made else "where no negative pass is made"
         for stage in would_skip(run) + (weighing(run) if made else run.of(stages.Reuse) + contrasting(run)):
-            run.say(f"{stage.node} has no effect at weight 1, {why}; {raise_weight(run)}.", logging.WARNING)
+            run.account.later.append((stage, f"{stage.node} has no effect at weight 1, {why}; {raise_weight(run)}."))
     reached = 1.0 in scales or any(run.ever_counts(stage, run.usual) for stage in run.of(stages.Skip))
     if reached and not run.guider_kind.corrects:
         for stage in run.of(stages.Add) + run.of(stages.Correct):
@@ -212,7 +209,8 @@ def warn_where_faint(guider, run: Run, scales: list) -> None:
         rules += [stage for stage in run.of(stages.Correct) if is_faint(run, stage, scales)]
     for rule in rules:
         if not at_1 or rule.acts_at_1:
-            run.say(f"{rule.node} has {rule.fainter}; {raise_weight(run)}, or bypass the node.", logging.WARNING)
+            sentence = f"{rule.node} has {rule.fainter}; {raise_weight(run)}, or bypass the node."
+            run.account.later.append((rule, sentence))
 
 
 def is_faint(run: Run, stage: stages.Blended, scales: list[float]) -> bool:
@@ -306,6 +304,25 @@ def report_followed(run: Run) -> None:
         )
 
 
+def report_at_weight_1(run: Run) -> None:
+    """Say, after the run, what had no effect at its weights: unless another node has set others, and it acted there."""
+    for stage, sentence in run.account.later:
+        if not (run.account.raised and stage in run.account.acted):
+            run.say(sentence, logging.WARNING)
+
+
+def report_sizes(run: Run) -> None:
+    """Warn, after the run, of corrections that never found what they remember, as the latent kept changing its size."""
+    for stage in run.of(stages.Correct):
+        own = [memory for (of, *_), memory in run.memories.items() if of is stage]
+        if len(own) > len(run.latent_shapes) and all(memory.value is None for memory in own):
+            run.say(
+                f"{stage.node} has no effect: it remembers earlier steps at one size, and the latent changed its size "
+                f"at every step; use a sampler that keeps the size.",
+                logging.WARNING,
+            )
+
+
 def report_unmet(run: Run) -> None:
     """Warn, after a run, of stages that counted at some step and that nothing in it called, if no sentence did so yet.
 
@@ -323,11 +340,17 @@ def report_unmet(run: Run) -> None:
 
 def report_skipped(run: Run) -> None:
     for stage in run.of(stages.Skip) + run.of(stages.Reuse):
-        if run.account.due[stage]:
+        if run.skipping and not run.account.left_out[stage] and not run.guider_kind.follows:
+            run.say(
+                f"{stage.node} skips no pass under the {run.guider_kind.name}, which makes them all the same; a "
+                f"settled picture gets what the positive's own pass predicts."
+            )
+        elif run.account.due[stage]:
             run.say(f"{stage.node} skipped {run.account.left_out[stage]} of {run.account.due[stage]} negative passes.")
 
 
 def name_other_weight(run: Run, before: guiders.Weight, scale: guiders.Weight) -> None:
     """Say what becomes of a weight that another node, wired before ours, gave this step (the host's CFG Override)."""
     if before != run.before and not run.sampler.sets_weight:
+        run.account.raised = True
         run.say_weight_of_another_node(run.of(stages.Weight)[-1:] if scale != before else [])

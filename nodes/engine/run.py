@@ -188,7 +188,8 @@ class Run:
         known = guiders.is_known(self.before)
         moved = known and any(scale != self.before for scale in self.scales(self.before))
         moved = moved or (self.sampler.sets_weight and bool(self.of(stages.Weight)))
-        return not (moved or any(self.ever_counts(stage, self.usual) for stage in self.stages))
+        combines = any(self.counts(stage, step, math.inf) for stage in self.of(stages.Combine) for step in self.steps)
+        return not (moved or combines or any(self.ever_counts(stage, self.usual) for stage in self.stages))
 
     # ---- the steps and their weights
 

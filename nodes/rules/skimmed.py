@@ -102,7 +102,7 @@ class SkimmedCFG(io.ComfyNode):
             inputs.as_schedule(NAME, "skim_scale", skim_scale, 0.0, 100.0),
             "skim_scale",
             rule=functools.partial(skim, chosen.function, flip_filter, full_negative),
-            off=never if full_negative else chosen.off,
+            off=up_to_1 if full_negative else lambda scale, value: up_to_1(scale, value) or chosen.off(scale, value),
             **inputs.blend(NAME, strength, start, end),
             words=f"{mode}, down to weight {{}}",
             faint=up_to_1,

@@ -71,7 +71,10 @@ def rows() -> dict[str, Method]:
 # ---- one run
 
 # What the log says of a neighbour that has no effect beside ours.
-THEIR_FATE = re.compile(r"replaces the|replaces it|another node sets the weight|time range does not reach")
+THEIR_FATE = re.compile(
+    r"replaces the|replaces it|another node sets the weight|time range does not reach|"
+    r"EasyCache could skip nothing"
+)
 
 # What the log says of a method that has no effect anywhere in a run; and of one that saved nothing, beside what the
 # pack itself changed there.
