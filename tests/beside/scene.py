@@ -26,9 +26,10 @@ BY_NAME = {method.name: method for method in METHODS + ELSEWHERE}
 FAMILIES = 4 * ["SD 1.5"] + 3 * ["SD3"] + 2 * ["SD 2", "EDM", "Flux dev", "Wan", "LTX-AV"]
 FAMILIES += ["SDXL", "Flux dev, cfg 5", "Chroma", "Lumina 2", "Qwen Image", "Stable Audio"]
 UNETS = ("SD 1.5", "SD 2", "EDM", "SDXL")
-SIZES = ((8, 8), (8, 8), (8, 12), (12, 8))
+SIZES = ((8, 8), (8, 8), (8, 8), (8, 12), (12, 8))
 WINDOWS = ((0.0, 0.6), (0.4, 1.0), (0.25, 0.8))
 SCHEDULERS = ("simple", "simple", "karras", "normal", "sgm_uniform", "beta", "exponential", "ddim_uniform")
+BOUNDS = ("start", "end", "tau1", "tau2", "t_min", "t_max")  # of a part of the run, which shall have a step in it
 NEGATIVES = 4 * ["plain"] + ["longer", "ends", "masked"]
 FIRST_TEXT = 10  # further negatives have texts from here on; those before belong to the guiders
 
@@ -107,6 +108,7 @@ class Scene:
     negatives: str = "plain"
     skipped: int = 0
     first: int = 0
+    nudge: float = 0.0
 
     # ---- what it is made of
 
@@ -120,8 +122,10 @@ class Scene:
         return ((shape[0], *self.size), *others) if is_picture(self.family) else (shape, *others)
 
     def noise(self, seed: int = 50):
-        rows = range(self.first, self.first + self.batch)
-        return joined([torch.stack([tensor(seed + 7 * i + k, *s) for i in rows]) for k, s in enumerate(self.shapes)])
+        rows, more = range(self.first, self.first + self.batch), 1.0 + self.nudge
+        return joined(
+            [more * torch.stack([tensor(seed + 7 * i + k, *s) for i in rows]) for k, s in enumerate(self.shapes)]
+        )
 
     def latent(self):
         if self.skipped:
@@ -149,7 +153,15 @@ class Scene:
         return dataclasses.replace(self, stack=tuple(stack))
 
     def without(self, *indices: int) -> Scene:
-        return self.with_stack(part for i, part in enumerate(self.stack) if i not in indices)
+        """Without some nodes. Where our first is among them our next takes its place: the place of our first node among
+        those of others counts, as all our stages run there.
+        """
+        stack = dict(enumerate(self.stack))
+        left = [i for i in self.ours if i not in indices]
+        if left and left[0] != self.ours[0]:
+            stack[self.ours[0]] = stack.pop(left[0])
+            indices = set(indices) - {self.ours[0]}
+        return self.with_stack(part for i, part in sorted(stack.items()) if i not in indices)
 
     def but(self, index: int, part) -> Scene:
         return self.with_stack([*self.stack[:index], part, *self.stack[index + 1 :]])
@@ -214,7 +226,7 @@ def draw(seed: int) -> Scene:
         cfg=cfg,
         sampler=sampler,
         scheduler=chance.choice(SCHEDULERS),
-        steps=chance.choice((3, 4, 5)),
+        steps=chance.choice((3, 3, 4, 5)),
         negatives=chance.choice(NEGATIVES) if is_picture(family) else "plain",
         skipped=chance.choice((0, 0, 0, 1)),
     )
@@ -226,7 +238,8 @@ def draw_stack(chance: random.Random, scene: Scene) -> list:
     ours, theirs = [], []
     for text in range(FIRST_TEXT, FIRST_TEXT + chance.choice((1, 2, 2, 3, 4))):
         part = draw_ours(chance, scene, text)
-        if may_stand(scene, [*ours, part]):
+        once = part.name not in [other.name for other in ours]  # some do nothing a second time
+        if once and may_stand(scene, [*ours, part]):
             ours.append(part)
     fitting = [name for name, foreign in FOREIGN.items() if fits(foreign, scene.family)]
     for _ in range(chance.choice((0, 1, 1, 1, 2, 2))):
@@ -290,7 +303,7 @@ def draw_numbers(chance: random.Random, method: Method) -> dict:
     found = {}
     for place in places(method):
         value = method.acting.get(place.name)
-        if place.group or type(value) is not float or place.name in ("start", "end", "tau1", "tau2"):
+        if place.group or type(value) is not float or place.name in BOUNDS:
             continue
         low, high = place.range
         near = max(low, 0.5 * value), min(high, 1.5 * value)

@@ -29,6 +29,5 @@ def test_every_truth_holds(seed):
     for truth in TRUTHS:
         if truth(trial):
             scene = smallest(trial.scene, truth)
-            pytest.fail(
-                f"seed {seed}: {truth.__doc__}\n{truth.__name__}: {truth(Trial(scene))}\n{scene}", pytrace=False
-            )
+            why = f"{truth.__name__}: {truth(Trial(scene))}"
+            pytest.fail(f"seed {seed}: {truth.__doc__}\n{why}\n{scene}", pytrace=False)

@@ -15,7 +15,7 @@ from .scene import Ours, Scene, display_name, rewired, ways_off
 from .trial import Seen, Trial, equal
 
 # As far as the host's own rounding goes, which a large weight amplifies; relative to the largest value.
-ROUNDING = 1e-3
+ROUNDING, NUDGE = 1e-3, 1e-6
 
 
 def fails_alone(trial: Trial, scene: Scene) -> bool:
@@ -83,14 +83,13 @@ def all_off_is_nothing(trial: Trial) -> str:
 
 def one_that_is_off_is_nothing(trial: Trial) -> str:
     """A node of ours that is off, beside others that act, changes neither the latent nor the passes."""
-    for i in trial.scene.ours:
-        ways = ways_off(trial.scene.stack[i], trial.scene)
-        if ways and len(trial.scene.ours) > 1:
-            off = dataclasses.replace(trial.scene.stack[i], off=chosen(trial.scene, i, ways))
-            complaint = same_as_without(trial, trial.scene.but(i, off), trial.scene.without(i))
-            if complaint:
-                return complaint
-    return ""
+    scene = trial.scene
+    found = {i: ways for i in scene.ours if (ways := ways_off(scene.stack[i], scene))}
+    if not found or len(scene.ours) < 2:
+        return ""
+    i = random.Random(scene.seed).choice(list(found))
+    off = dataclasses.replace(scene.stack[i], off=chosen(scene, i, found[i]))
+    return same_as_without(trial, scene.but(i, off), scene.without(i))
 
 
 def chosen(scene: Scene, index: int, ways: list) -> tuple:
@@ -118,19 +117,20 @@ def counted(seen: Seen) -> list[int]:
 def samples_are_alone(trial: Trial) -> str:
     """A sample of a batch is what it is alone, as far as the host's rounding goes."""
     scene = dataclasses.replace(trial.scene, batch=3)
-    if scene.sampler not in STEADY or scene.does(COUPLES):
-        return ""
+    if scene.sampler not in STEADY or scene.does(COUPLES) or scene.guider == "Perp-Neg Guider":
+        return ""  # the host's Perp-Neg compares whole batches
     by_index = any(scene.stack[i].method.by_index for i in scene.ours)
     sample = 0 if by_index else scene.seed % 3
     found = ended(trial, scene, scene.alone(sample))
     if not found:
         return ""
     together, alone = found[0].latent[sample], found[1].latent[0]
-    host = ended(trial, scene.bare(), scene.bare().alone(sample))
-    if (together - alone).abs().max() <= ROUNDING * alone.abs().max() or not host:
+    largest = alone.abs().max()
+    if (together - alone).abs().max() <= ROUNDING * largest:
         return ""
-    if (host[0].latent[sample] - host[1].latent[0]).abs().max() > 0.1 * ROUNDING * alone.abs().max():
-        return ""  # which is no longer rounding of ours
+    nudged = trial.run(dataclasses.replace(scene.alone(sample), nudge=NUDGE))
+    if nudged.error is None and (nudged.latent[0] - alone).abs().max() > 0.1 * ROUNDING * largest:
+        return ""  # which a rounding of the noise alone would do
     return f"sample {sample} of 3: {apart(together, alone)}"
 
 
@@ -203,6 +203,40 @@ def no_node_of_others_is_silenced(trial: Trial) -> str:
 
 FATE = "replaces|sets the weight|no effect|another node|time range"
 
+
+def who_is_replaced_has_no_effect(trial: Trial) -> str:
+    """Where a node says that it replaces a cfg function, the latent is what it is without that function."""
+    scene, seen = trial.scene, trial.run()
+    for i in scene.theirs:
+        named = [s for s in seen.sentences() if re.search("replaces the cfg function", s)]
+        theirs = scene.stack[i].name.startswith("cfg function") or scene.stack[i].name == "RescaleCFG"
+        counts = all(isinstance(scale, int | float) and scale != 1.0 for scale in seen.scales)
+        if not (theirs and named and counts) or scene.negatives == "ends":
+            continue
+        rules = [scene.stack[k] for k in scene.ours if any(s.startswith(scene.stack[k].node) for s in named)]
+        whole = all(dict(rule.changes).get("strength", rule.method.acting.get("strength")) == 1.0 for rule in rules)
+        found = ended(trial, scene, scene.without(i)) if whole else []
+        if found and not equal(found[0].latent, found[1].latent):
+            return f"{named[0]} In truth {apart(found[0].latent, found[1].latent)} without it."
+    return ""
+
+
+def caches_move_no_further(trial: Trial) -> str:
+    """A cache of the host moves the latent about as far as it does without us, or a sentence says why not."""
+    scene, seen = trial.scene, trial.run()
+    for place, i in enumerate(scene.theirs):
+        if CACHES not in scene.stack[i].foreign.does or any("ache" in sentence for sentence in seen.sentences()):
+            continue
+        found = ended(trial, scene, scene.without(i), scene.bare(), scene.bare().without(place))
+        if not found or found[0].latent.shape != found[2].latent.shape:
+            continue
+        ours, theirs = ((a.latent - b.latent).abs().max() / b.latent.std() for a, b in (found[:2], found[2:]))
+        if ours > CACHED * max(theirs, 0.1):
+            return f"{scene.stack[i].name} moves the latent by {ours:.2g} of its spread, and without us by {theirs:.2g}"
+    return ""
+
+
+CACHED = 5.0
 
 # ---- the passes
 
@@ -283,7 +317,8 @@ def nothing_happens_that_is_not_said(trial: Trial) -> str:
         found = ended(trial, scene, scene.without(i)) if part.off is None else []
         if not found or not equal(found[0].latent, found[1].latent):
             continue
-        if not any(part.node in sentence and re.search(WHY_NOT, sentence) for sentence in seen.sentences()):
+        names = (part.node, "Azimuth: another node sets the weight")
+        if not any(name in s and re.search(WHY_NOT, s) for s in seen.sentences() for name in names):
             return f"{part.node} [{part.name}] has no effect, and nothing is said; said: {seen.sentences()}"
     return ""
 
@@ -363,6 +398,8 @@ TRUTHS = (
     others_are_called_as_often,
     who_watches_changes_nothing,
     no_node_of_others_is_silenced,
+    who_is_replaced_has_no_effect,
+    caches_move_no_further,
     passes_are_as_logged,
     a_negative_that_nobody_contrasts_is_not_paid_for,
     nothing_is_said_that_did_not_happen,
