@@ -24,7 +24,7 @@ def of(guider) -> dict:
         "attachments": patcher.attachments,
         "model_sampling": patcher.get_model_object("model_sampling"),
         "network": patcher.model.diffusion_model,
-        "forward": patcher.model.diffusion_model.forward.__func__,
+        "forward": getattr(patcher.model.diffusion_model.forward, "__func__", None),
     }
     note(found, "MODEL", whole)
     return found

@@ -227,10 +227,16 @@ def draw(seed: int) -> Scene:
         sampler=sampler,
         scheduler=chance.choice(SCHEDULERS),
         steps=chance.choice((3, 3, 4, 5)),
-        negatives=chance.choice(NEGATIVES) if is_picture(family) else "plain",
+        negatives=draw_negative(chance, family, sampler),
         skipped=chance.choice((0, 0, 0, 1)),
     )
     return scene.with_stack(draw_stack(chance, scene))
+
+
+def draw_negative(chance: random.Random, family: str, sampler: str) -> str:
+    """The host cannot fit a mask to a latent that changes its size."""
+    negative = chance.choice(NEGATIVES) if is_picture(family) else "plain"
+    return "plain" if negative == "masked" and sampler in (PEEKING, GROWING) else negative
 
 
 def draw_stack(chance: random.Random, scene: Scene) -> list:

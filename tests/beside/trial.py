@@ -66,31 +66,54 @@ def seen(scene: Scene, again: bool = False) -> Seen:
     found, model = Seen(), scene.made_of.build()
     with Listener(found.said), Passes(scene, model, found.passes), torch.compiler.set_stance("force_eager"):
         try:
-            patched = model
-            for i, part in enumerate(scene.stack):
-                patched = part.on(patched, scene.made_of, found.ledgers.setdefault(i, {}))
-            guider = GUIDERS[scene.guider](witnessed(patched, found), scene)
-            before = before_and_after.of(guider)
-            found.latent = sampled(guider, scene, found)
-            found.changed += before_and_after.differences(before, before_and_after.of(guider))
+            guider = GUIDERS[scene.guider](witnessed(wired(scene, model, found.ledgers), found), scene)
         except Exception as error:
-            found.error = error.with_traceback(None)  # or its frames would keep this run's MODEL loaded
-            return found
+            return failed(found, error)
+        before = before_and_after.of(guider)
+        try:
+            found.latent = sampled(guider, scene, found)
+        except Exception as error:
+            return failed(found, error)
         finally:
-            forget_the_dead()
+            tidy_up(guider.model_patcher)
+        found.changed += before_and_after.differences(before, before_and_after.of(guider))
         found.generator = torch.random.get_rng_state()
         found.ledgers = {i: dict(ledger) for i, ledger in found.ledgers.items()}
     if again:
-        try:
-            with Listener([]), torch.compiler.set_stance("force_eager"):
-                found.again = equal(sampled(guider, scene, Seen()), found.latent)
-        except Exception:
-            found.again = False
+        found.again = gives(guider, scene, found.latent)
     return found
 
 
-def forget_the_dead() -> None:
-    """Take MODELs that are gone from the host's list, for which it would collect garbage before every run."""
+def wired(scene: Scene, model, ledgers: dict):
+    """The MODEL with the nodes of the scene."""
+    for i, part in enumerate(scene.stack):
+        model = part.on(model, scene.made_of, ledgers.setdefault(i, {}))
+    return model
+
+
+def failed(found: Seen, error: Exception) -> Seen:
+    found.error = error.with_traceback(None)  # or its frames would keep this run's MODEL loaded
+    return found
+
+
+def gives(guider, scene: Scene, latent: torch.Tensor) -> bool:
+    """Whether another run with this guider gives the same latent."""
+    try:
+        with Listener([]), torch.compiler.set_stance("force_eager"):
+            return equal(sampled(guider, scene, Seen()), latent)
+    except Exception:
+        return False
+    finally:
+        tidy_up(guider.model_patcher)
+
+
+def tidy_up(patched) -> None:
+    """Undo what the host undoes when it loads another MODEL, so that no run finds what one before it has left.
+
+    MODELs that are gone leave the host's list, for which it would collect garbage before every run.
+    """
+    if patched.object_patches:
+        patched.detach()
     loaded = comfy.model_management.current_loaded_models
     loaded[:] = [model for model in loaded if not model.is_dead()]
 

@@ -10,7 +10,7 @@ import torch
 from rows import NODES
 
 from .foreign import ASKS, CACHES, COUPLES, WATCHES, WEIGHS
-from .samplers import PEEKING, STEADY
+from .samplers import OWN, PEEKING, STEADY
 from .scene import Ours, Scene, display_name, rewired, ways_off
 from .trial import Seen, Trial, equal
 
@@ -41,14 +41,25 @@ def apart(a: torch.Tensor, b: torch.Tensor) -> str:
 
 def it_ends_and_is_finite(trial: Trial) -> str:
     """A run ends with a finite latent, or a node of ours refuses in a sentence that begins with its name."""
-    if fails_alone(trial, trial.scene.bare()):
-        return ""
+    scene = trial.scene
+    if fails_alone(trial, scene.bare()):
+        usual = dataclasses.replace(scene.bare(), sampler="euler")
+        if scene.sampler not in OWN or fails_alone(trial, usual):
+            return ""
+        return "" if refuses(trial.run(scene.bare())) else f"our sampler: {raised(trial.run(scene.bare()))}"
     seen = trial.run()
     if seen.error is not None:
-        names = [trial.scene.stack[i].node for i in trial.scene.ours]
-        refused = isinstance(seen.error, ValueError) and str(seen.error).startswith(tuple(names))
-        return "" if refused else f"{type(seen.error).__name__}: {seen.error}"
+        return "" if refuses(seen) else raised(seen)
     return "" if torch.isfinite(seen.latent).all() else "the latent is not finite"
+
+
+def refuses(seen: Seen) -> bool:
+    names = tuple(map(display_name, NODES.values()))
+    return isinstance(seen.error, ValueError) and str(seen.error).startswith(names)
+
+
+def raised(seen: Seen) -> str:
+    return f"{type(seen.error).__name__}: {seen.error}" if seen.error else "the latent is not finite"
 
 
 def a_second_run_is_as_the_first(trial: Trial) -> str:
