@@ -23,7 +23,7 @@ from .guiders import GUIDERS
 from .samplers import GROWING, NOISY, OWN, PEEKING, STEADY, takes_lambda
 
 BY_NAME = {method.name: method for method in METHODS + ELSEWHERE}
-FAMILIES = 4 * ["SD 1.5"] + 3 * ["SD3"] + 2 * ["SD 2", "EDM", "Flux dev", "Wan", "LTX-AV"]
+FAMILIES = 4 * ["SD 1.5", "SD3"] + 2 * ["SD 2", "EDM", "Flux dev", "Wan", "LTX-AV"]
 FAMILIES += ["SDXL", "Flux dev, cfg 5", "Chroma", "Lumina 2", "Qwen Image", "Stable Audio"]
 UNETS = ("SD 1.5", "SD 2", "EDM", "SDXL")
 SIZES = ((8, 8), (8, 8), (8, 8), (8, 12), (12, 8))
@@ -220,13 +220,13 @@ def draw(seed: int) -> Scene:
         seed=seed,
         family=family,
         size=size,
-        batch=chance.choice((1, 1, 2, 3)),
+        batch=chance.choice((1, 1, 1, 2)),
         stack=(),
         guider=guider,
         cfg=cfg,
         sampler=sampler,
         scheduler=chance.choice(SCHEDULERS),
-        steps=chance.choice((3, 3, 4, 5)),
+        steps=chance.choice((3, 3, 3, 4)),
         negatives=draw_negative(chance, family, sampler),
         skipped=chance.choice((0, 0, 0, 1)),
     )
