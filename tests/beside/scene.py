@@ -18,7 +18,7 @@ from places import places
 from rows import Method
 from tiny import sigmas_of, tensor
 
-from .foreign import FOREIGN, Foreign
+from .foreign import CACHES, FOREIGN, Foreign
 from .guiders import GUIDERS
 from .samplers import GROWING, NOISY, OWN, PEEKING, STEADY, takes_lambda
 
@@ -230,7 +230,8 @@ def draw(seed: int) -> Scene:
         negatives=draw_negative(chance, family, sampler),
         skipped=chance.choice((0, 0, 0, 1)),
     )
-    return scene.with_stack(draw_stack(chance, scene))
+    scene = scene.with_stack(draw_stack(chance, scene))
+    return dataclasses.replace(scene, steps=5) if scene.does(CACHES) else scene  # or a cache would have none to serve
 
 
 def draw_negative(chance: random.Random, family: str, sampler: str) -> str:

@@ -135,8 +135,10 @@ def counted(seen: Seen) -> list[int]:
 def samples_are_alone(trial: Trial) -> str:
     """A sample of a batch is what it is alone, as far as the host's rounding goes."""
     scene = dataclasses.replace(trial.scene, batch=3)
-    if scene.seed % 2 or scene.sampler not in STEADY or scene.does(COUPLES) or scene.guider == "Perp-Neg Guider":
-        return ""  # every other seed, to save time; and the host's Perp-Neg compares whole batches
+    if scene.sampler not in STEADY or scene.does(COUPLES) or scene.guider == "Perp-Neg Guider":
+        return ""  # the host's Perp-Neg compares whole batches
+    if scene.seed % 2:
+        return ""  # to save time
     by_index = any(scene.stack[i].method.by_index for i in scene.ours)
     sample = 0 if by_index else scene.seed // 2 % 3
     found = ended(trial, scene, scene.alone(sample))
