@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 # What the host itself makes and leaves for a run.
-OF_A_RUN = {"conds", "inner_model", "loaded_models", "_v_numel", "uncond_inner", "uncond_conds"}
+OF_A_RUN = {"conds", "inner_model", "loaded_models", "_v_numel", "uncond_inner", "_uncond_neg", "_uncond_conds"}
 
 
 def of(guider) -> dict:

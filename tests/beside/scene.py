@@ -248,7 +248,7 @@ def draw_stack(chance: random.Random, scene: Scene) -> list:
         once = part.name not in [other.name for other in ours]  # some do nothing a second time
         if once and may_stand(scene, [*ours, part]):
             ours.append(part)
-    fitting = [name for name, foreign in FOREIGN.items() if fits(foreign, scene.family)]
+    fitting = [name for name, foreign in FOREIGN.items() if fits(foreign, scene)]
     for _ in range(chance.choice((0, 1, 1, 1, 2, 2))):
         theirs.append(Theirs(chance.choice(fitting)))
     theirs = list(dict.fromkeys(theirs))
@@ -257,8 +257,10 @@ def draw_stack(chance: random.Random, scene: Scene) -> list:
     return stack
 
 
-def fits(foreign: Foreign, family: str) -> bool:
-    where = {"unet": family in UNETS, "dit": family == "SD3", "picture": is_picture(family), "": True}
+def fits(foreign: Foreign, scene: Scene) -> bool:
+    """Whether a node of others can do its work in this scene. Half the size of half the size is too small for a UNet."""
+    picture = is_picture(scene.family) and scene.sampler != PEEKING
+    where = {"unet": scene.family in UNETS, "dit": scene.family == "SD3", "picture": picture, "": True}
     return where[foreign.on]
 
 

@@ -343,7 +343,9 @@ def nothing_happens_that_is_not_said(trial: Trial) -> str:
     return ""
 
 
-WHY_NOT = "no effect|skipped 0 of|saves no pass|leaves no pass out|has .*effect|replaces|\\(0 of|another node"
+WHY_NOT = (
+    "no effect|skipped 0 of|saves no pass|leaves no pass out|has .*effect|does little|replaces|\\(0 of|another node"
+)
 
 
 def weights_are_as_logged(trial: Trial) -> str:
