@@ -258,7 +258,7 @@ def draw_stack(chance: random.Random, scene: Scene) -> list:
 
 
 def fits(foreign: Foreign, scene: Scene) -> bool:
-    """Whether a node of others can do its work in this scene. Half the size of half the size is too small for a UNet."""
+    """Whether a node of others can do its work here. Half the size of half the size is too small for a UNet."""
     picture = is_picture(scene.family) and scene.sampler != PEEKING
     where = {"unet": scene.family in UNETS, "dit": scene.family == "SD3", "picture": picture, "": True}
     return where[foreign.on]

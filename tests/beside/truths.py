@@ -7,6 +7,8 @@ import random
 import re
 
 import torch
+from azimuth import guidance
+from azimuth.nodes.engine import stages
 from rows import NODES
 
 from .foreign import ASKS, CACHES, COUPLES, WATCHES, WEIGHS
@@ -231,7 +233,9 @@ def who_is_replaced_has_no_effect(trial: Trial) -> str:
         named = [s for s in seen.sentences() if re.search("replaces the cfg function", s)]
         theirs = scene.stack[i].name.startswith("cfg function") or scene.stack[i].name == "RescaleCFG"
         counts = all(isinstance(scale, int | float) and scale != 1.0 for scale in seen.scales)
-        if not (theirs and named and counts) or scene.negatives == "ends":
+        others = [scene.stack[k].foreign for k in scene.theirs if k != i]
+        watched = all(WATCHES in foreign.does for foreign in others)  # another function may be replaced with it
+        if not (theirs and named and counts and watched) or scene.negatives == "ends":
             continue
         rules = [scene.stack[k] for k in scene.ours if any(s.startswith(scene.stack[k].node) for s in named)]
         whole = all(dict(rule.changes).get("strength", rule.method.acting.get("strength")) == 1.0 for rule in rules)
@@ -337,15 +341,23 @@ def nothing_happens_that_is_not_said(trial: Trial) -> str:
         found = ended(trial, scene, scene.without(i)) if part.off is None else []
         if not found or not alike(found[0].latent, found[1].latent):
             continue
-        names = (part.node, "Azimuth: another node sets the weight")
-        if not any(name in s and re.search(WHY_NOT, s) for s in seen.sentences() for name in names):
+        names = (part.node, "Azimuth: another node sets the weight", "Azimuth: the negative's time range")
+        said = any(name in s and re.search(WHY_NOT, s) for s in seen.sentences() for name in names)
+        if not (said or is_off_at(part, scene, seen.scales)):
             return f"{part.node} [{part.name}] has no effect, and nothing is said; said: {seen.sentences()}"
     return ""
 
 
-WHY_NOT = (
-    "no effect|skipped 0 of|saves no pass|leaves no pass out|has .*effect|does little|replaces|\\(0 of|another node"
-)
+def is_off_at(part: Ours, scene: Scene, scales: list) -> bool:
+    """Whether a node's own numbers switch it off at all these weights, as its page says (Skimmed CFG: s = w or more)."""
+    (stage,) = stages.of(part.on(scene.made_of.build(), scene.made_of, {}))
+    constant = isinstance(stage, stages.Blended) and isinstance(stage.schedule, guidance.Constant)
+    if not (constant and scales and all(isinstance(scale, int | float) for scale in scales)):
+        return False
+    return all(stage.off(scale, stage.schedule.weight(0.0, 1.0)) for scale in scales)
+
+
+WHY_NOT = "no effect|skipped 0 of|saves no pass|leaves no pass out|has .*effect|does little|replaces|\\(0 of|another node|time range"
 
 
 def weights_are_as_logged(trial: Trial) -> str:
