@@ -62,4 +62,4 @@ def sampler(name: str):
 
 def takes_lambda(name: str) -> bool:
     """Whether the cfg of this sampler is CFG++'s lambda."""
-    return name.endswith("_cfg_pp")
+    return name.endswith("_cfg_pp") or name.startswith("CFG++")

@@ -5,9 +5,10 @@ A seed that fails prints the smallest stack that fails. `--seeds 2000` tries so 
 
 import pytest
 
+from .drawing import draw
 from .foreign import FOREIGN
 from .guiders import GUIDERS
-from .scene import BY_NAME, Ours, draw
+from .scene import BY_NAME, Ours
 from .shrink import smallest
 from .trial import Trial
 from .truths import TRUTHS
