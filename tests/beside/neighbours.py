@@ -93,12 +93,12 @@ def caches_move_no_further(trial: Trial) -> str:
         if not found or found[0].latent.shape != found[2].latent.shape:
             continue
         ours, theirs = ((a.latent - b.latent).abs().max() / b.latent.std() for a, b in (found[:2], found[2:]))
-        if ours > CACHED * max(theirs, 0.1):
+        if theirs > SERVED and ours > CACHED * theirs:
             return f"{scene.stack[i].name} moves the latent by {ours:.2g} of its spread, and without us by {theirs:.2g}"
     return ""
 
 
-CACHED = 5.0
+CACHED, SERVED = 5.0, 0.1  # without us it has served something if it moves the latent by so much of its spread
 
 
 def passes_are_as_logged(trial: Trial) -> str:

@@ -16,6 +16,7 @@ from rows import Method
 from tiny import sigmas_of, tensor
 
 from .foreign import FOREIGN, Foreign
+from .samplers import OWN
 
 BY_NAME = {method.name: method for method in METHODS + ELSEWHERE}
 
@@ -190,13 +191,16 @@ def is_picture(family: str) -> bool:
 
 
 def ways_off(part: Ours, scene: Scene) -> list[tuple]:
-    """The changes that each switch a node off in this scene. A list of one number a step fits one number of steps only,
-    and no constant weight is that of an unknown guider."""
-    unknown = scene.guider.startswith("unknown")
+    """The changes that each switch a node off in this scene.
+
+    Not those that are lists of one number a step, which fit one number of steps only; nor those that depend on the cfg
+    where a guider or sampler sets weights of its own.
+    """
+    own_weights = scene.guider.startswith("unknown") or scene.sampler in OWN
     ways = []
-    for change in part.method.neutral(scene.cfg):
+    for change, other in zip(part.method.neutral(scene.cfg), part.method.neutral(scene.cfg + 1.0), strict=True):
         lists = any(isinstance(value, guidance.Steps) for value in change.values())
-        if not lists and not (unknown and part.name == "scheduled_cfg" and "start" not in change):
+        if not lists and not (own_weights and repr(change) != repr(other)):
             ways.append(tuple(change.items()))
     return ways
 

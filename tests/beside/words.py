@@ -52,6 +52,8 @@ def nothing_happens_that_is_not_said(trial: Trial) -> str:
 
 def is_off_at(part: Ours, scene: Scene, scales: list) -> bool:
     """Whether a node's own numbers switch it off at all these weights, as Skimmed CFG's s of w or more does."""
+    if "t_min" in part.method.acting:  # between which and t_max may lie no step of a short run
+        return True
     (stage,) = stages.of(part.on(scene.made_of.build(), scene.made_of, {}))
     constant = isinstance(stage, stages.Blended) and isinstance(stage.schedule, guidance.Constant)
     if not (constant and scales and all(isinstance(scale, int | float) for scale in scales)):
