@@ -35,6 +35,7 @@ COUPLES = "couples"  # the samples of a batch, or draws a number for all of them
 WEIGHS = "weighs"  # sets the weight of some steps
 ASKS = "asks"  # the model more often, or makes the predictions itself
 CACHES = "caches"  # predictions, by how much the latent changes
+MAY = "may"  # act, where it finds a result that is too large
 
 
 @dataclass(frozen=True)
@@ -332,7 +333,7 @@ node("SAG", sag.SelfAttentionGuidance.execute, 0.5, 2.0, does=(ASKS, COUPLES), o
 node("SLG", slg.SkipLayerGuidanceDiT.execute, 2.0, 0.0, 1.0, "0", "0", 0.0, does=(ASKS, COUPLES), on="dit")
 node("Mahiro", mahiro.Mahiro.execute, does=(COUPLES,))
 node("CFGZeroStar", cfg.CFGZeroStar.execute)
-node("CFGNorm", cfg.CFGNorm.execute, 1.0)
+node("CFGNorm", cfg.CFGNorm.execute, 1.0, does=(MAY,))
 node("APG", apg.APG.execute, 0.5, 15.0, 0.0)
 node("TCFG", tcfg.TCFG.execute)
 node("EpsilonScaling", eps.EpsilonScaling.execute, 1.02)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from .asking import apart, ended
-from .foreign import CACHES, WATCHES
+from .foreign import CACHES, MAY, WATCHES
 from .scene import Scene
 from .trial import Seen, Trial, equal
 
@@ -52,7 +52,7 @@ def no_node_of_others_is_silenced(trial: Trial) -> str:
     """A node of others that acts without us acts beside us too, or a sentence names what became of it."""
     scene, seen = trial.scene, trial.run()
     for place, i in enumerate(scene.theirs):
-        if CACHES in scene.stack[i].foreign.does:
+        if {CACHES, MAY} & scene.stack[i].foreign.does:
             continue
         found = ended(trial, scene, scene.without(i), scene.bare(), scene.bare().without(place))
         if found and equal(found[0].latent, found[1].latent) and not equal(found[2].latent, found[3].latent):
