@@ -194,13 +194,18 @@ def ways_off(part: Ours, scene: Scene) -> list[tuple]:
     """The changes that each switch a node off in this scene.
 
     Not those that are lists of one number a step, which fit one number of steps only; nor a limit that no result
-    reaches; nor those that depend on the cfg where a guider or sampler sets weights of its own.
+    reaches, or a weaker MODEL that is the MODEL as it is here, but not where another node follows; nor those that depend
+    on the cfg where a guider or sampler sets weights of its own.
     """
     own_weights = scene.guider.startswith("unknown") or scene.sampler in OWN
     ways = []
     for change, other in zip(part.method.neutral(scene.cfg), part.method.neutral(scene.cfg + 1.0), strict=True):
         lists = any(isinstance(value, guidance.Steps) for value in change.values())
-        if not lists and "limit" not in change and not (own_weights and repr(change) != repr(other)):
+        if (
+            not lists
+            and not {"limit", "weak_model"} & change.keys()
+            and not (own_weights and repr(change) != repr(other))
+        ):
             ways.append(tuple(change.items()))
     return ways
 

@@ -39,7 +39,9 @@ def nothing_happens_that_is_not_said(trial: Trial) -> str:
     scene, seen = trial.scene, trial.run()
     for i in scene.ours:
         part = scene.stack[i]
-        found = ended(trial, scene, scene.without(i)) if part.off is None else []
+        if part.off is not None or fades(scene, part):
+            continue
+        found = ended(trial, scene, scene.without(i))
         if not found or not alike(found[0].latent, found[1].latent):
             continue
         names = (part.node, "Azimuth: another node sets the weight", "Azimuth: the negative's time range")
@@ -50,11 +52,22 @@ def nothing_happens_that_is_not_said(trial: Trial) -> str:
     return ""
 
 
+def fades(scene: Scene, part: Ours) -> bool:
+    """Whether a rule with a weight of its own is there, which may go to 1 and leave nothing of other negatives."""
+    others = [stage_of(scene.stack[i], scene) for i in scene.ours if scene.stack[i] is not part]
+    return any(getattr(stage, "own_weight", "") for stage in others)
+
+
+def stage_of(part: Ours, scene: Scene) -> stages.Stage:
+    (stage,) = stages.of(part.on(scene.made_of.build(), scene.made_of, {}))
+    return stage
+
+
 def is_off_at(part: Ours, scene: Scene, scales: list) -> bool:
     """Whether a node's own numbers switch it off at all these weights, as Skimmed CFG's s of w or more does."""
     if "t_min" in part.method.acting:  # between which and t_max may lie no step of a short run
         return True
-    (stage,) = stages.of(part.on(scene.made_of.build(), scene.made_of, {}))
+    stage = stage_of(part, scene)
     constant = isinstance(stage, stages.Blended) and isinstance(stage.schedule, guidance.Constant)
     if not (constant and scales and all(isinstance(scale, int | float) for scale in scales)):
         return False
