@@ -194,8 +194,8 @@ def ways_off(part: Ours, scene: Scene) -> list[tuple]:
     """The changes that each switch a node off in this scene.
 
     Not those that are lists of one number a step, which fit one number of steps only; nor a limit that no result
-    reaches, or a weaker MODEL that is the MODEL as it is here, but not where another node follows; nor those that depend
-    on the cfg where a guider or sampler sets weights of its own.
+    reaches, or a weaker MODEL that is the MODEL as it is at this place in the wiring; nor those that depend on the cfg
+    where a guider or sampler sets weights of its own.
     """
     own_weights = scene.guider.startswith("unknown") or scene.sampler in OWN
     ways = []
