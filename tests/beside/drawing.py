@@ -14,7 +14,7 @@ from rows import Method
 
 from .foreign import CACHES, FOREIGN, Foreign
 from .guiders import GUIDERS
-from .samplers import GROWING, NOISY, OWN, PEEKING, STEADY, takes_lambda
+from .samplers import GROWING, NOISY, OBJECTS, PEEKING, RESIZING, STEADY, takes_lambda
 from .scene import Ours, Scene, Theirs, is_picture, ways_off
 
 FAMILIES = 4 * ["SD 1.5", "SD3"] + 2 * ["SD 2", "EDM", "Flux dev", "Wan", "LTX-AV"]
@@ -32,9 +32,11 @@ def draw(seed: int) -> Scene:
     chance = random.Random(seed)
     family = chance.choice(FAMILIES)
     size = chance.choice(SIZES)
-    sampler = chance.choice(chance.choice((STEADY, STEADY, STEADY, NOISY, OWN)))
+    sampler = chance.choice(chance.choice((STEADY, STEADY, STEADY, NOISY, OBJECTS)))
     if is_picture(family) and chance.random() < 0.15:
         sampler = chance.choice((PEEKING, GROWING))
+    elif not is_picture(family) and sampler in RESIZING:
+        sampler = "euler"
     guider = chance.choice(list(GUIDERS)) if chance.random() < 0.7 else "CFG Guider"
     cfg = chance.choice((1.0, 1.5, 3.5, 5.0, 7.5))
     if takes_lambda(sampler):
@@ -62,7 +64,7 @@ def draw(seed: int) -> Scene:
 def draw_negative(chance: random.Random, family: str, sampler: str) -> str:
     """The host cannot fit a mask to a latent that changes its size."""
     negative = chance.choice(NEGATIVES) if is_picture(family) else "plain"
-    return "plain" if negative == "masked" and sampler in (PEEKING, GROWING) else negative
+    return "plain" if negative == "masked" and sampler in RESIZING else negative
 
 
 def draw_stack(chance: random.Random, scene: Scene) -> list:
@@ -83,8 +85,11 @@ def draw_stack(chance: random.Random, scene: Scene) -> list:
 
 
 def fits(foreign: Foreign, scene: Scene) -> bool:
-    """Whether a node of others can do its work here. Half the size of half the size is too small for a UNet."""
-    picture = is_picture(scene.family) and scene.sampler != PEEKING
+    """Whether a node of others can do its work here: not twice half the size, nor a cache where the size changes."""
+    resized = scene.sampler in RESIZING
+    if CACHES in foreign.does and resized:
+        return False
+    picture = is_picture(scene.family) and not resized
     where = {"unet": scene.family in UNETS, "dit": scene.family == "SD3", "picture": picture, "": True}
     return where[foreign.on]
 

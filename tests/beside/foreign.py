@@ -28,6 +28,7 @@ import comfy_extras.nodes_tcfg as tcfg
 import comfy_extras.nodes_torch_compile as torch_compile
 import torch
 from comfy.patcher_extension import WrappersMP
+from foreign import EVERY_STEP
 
 # What a node does beside, where a truth must know it.
 WATCHES = "watches"  # and changes nothing
@@ -208,6 +209,21 @@ def late(timestep, model_options) -> bool:
     return bool(timestep.flatten()[0] <= sigmas[(len(sigmas) - 1) // 2])
 
 
+def resting(patched, step: int):
+    """The MODEL without its cfg function at one step, by the sigma of the call."""
+    own = patched.model_options["sampler_cfg_function"]
+
+    def combine(args):
+        sigmas = args["model_options"]["transformer_options"]["sample_sigmas"]
+        if abs(args["timestep"].flatten()[0] - sigmas[step]) > 1e-4 * sigmas[step]:
+            return own(args)
+        return args["uncond"] + (args["cond"] - args["uncond"]) * args["cond_scale"]
+
+    patched = patched.clone()
+    patched.set_model_sampler_cfg_function(combine)
+    return patched
+
+
 @foreign("PREDICT_NOISE wrapper that sets the cfg to 3.3 late in the run", WEIGHS)
 def other_weight_late(patched, ledger):
     def weigh(executor, x, timestep, model_options=None, seed=None):
@@ -324,8 +340,28 @@ def node(name: str, execute: Callable, *inputs, does: tuple = (), on: str = "") 
 
 
 node("TorchCompileModel", torch_compile.TorchCompileModel.execute, "inductor")
-node("EasyCache", easycache.EasyCacheNode.execute, 0.2, 0.1, 0.95, False, does=(COUPLES, CACHES))
-node("LazyCache", easycache.LazyCacheNode.execute, 0.2, 0.1, 0.95, False, does=(COUPLES, CACHES))
+node("EasyCache", easycache.EasyCacheNode.execute, *EVERY_STEP, does=(COUPLES, CACHES))
+
+
+@foreign("LazyCache", COUPLES, CACHES)
+def lazy_cache(patched, ledger):
+    """With a wrapper before and one after it, which note at which calls it answers by itself."""
+
+    def begin(executor, *args, **kwargs):
+        ledger["answered"] = (*ledger.get("answered", ()), True)
+        return executor(*args, **kwargs)
+
+    def reach(executor, *args, **kwargs):
+        ledger["answered"] = (*ledger["answered"][:-1], False)
+        return executor(*args, **kwargs)
+
+    patched = patched.clone()
+    patched.add_wrapper_with_key(WrappersMP.PREDICT_NOISE, "before the cache", begin)
+    patched = easycache.LazyCacheNode.execute(patched, *EVERY_STEP).args[0]
+    patched.add_wrapper_with_key(WrappersMP.PREDICT_NOISE, "after the cache", reach)
+    return patched
+
+
 node("RescaleCFG", lambda patched: advanced.RescaleCFG().patch(patched, 0.7))
 node("FreeU", freelunch.FreeU.execute, 1.1, 1.2, 0.9, 0.2, on="unet")
 node("PAG", pag.PerturbedAttentionGuidance.execute, 2.0, does=(ASKS,), on="unet")

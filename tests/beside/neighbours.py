@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import re
 
-from .asking import apart, ended
+import torch
+
+from .asking import alike, apart, ended
 from .foreign import CACHES, MAY, WATCHES
 from .scene import Scene
 from .trial import Seen, Trial, equal
@@ -78,19 +82,31 @@ def who_is_replaced_has_no_effect(trial: Trial) -> str:
         rules = [scene.stack[k] for k in scene.ours if any(s.startswith(scene.stack[k].node) for s in named)]
         whole = all(dict(rule.changes).get("strength", rule.method.acting.get("strength")) == 1.0 for rule in rules)
         found = ended(trial, scene, scene.without(i)) if whole else []
-        if found and not equal(found[0].latent, found[1].latent):
+        if not found or equal(found[0].latent, found[1].latent):
+            continue
+        part = re.search(r" at (\d+) of \d+ steps\.$", named[0])
+        if not part or is_left_out(trial, i) < int(part[1]):
             return f"{named[0]} In truth {apart(found[0].latent, found[1].latent)} without it."
     return ""
 
 
+def is_left_out(trial: Trial, index: int) -> int | float:
+    """At how many steps the latent is what it is without a node's cfg function there; inf if steps are not calls."""
+    scene, seen = trial.scene, trial.run()
+    if len(seen.scales) != scene.steps:
+        return math.inf
+    rests = [scene.but(index, dataclasses.replace(scene.stack[index], rests=step)) for step in range(scene.steps)]
+    return sum(equal(seen.latent, found.latent) for found in map(trial.run, rests) if found.error is None)
+
+
 def caches_move_no_further(trial: Trial) -> str:
-    """A cache of the host moves the latent about as far as it does without us, or a sentence says why not."""
+    """EasyCache moves the latent about as far as it does without us, or a sentence says why not."""
     scene, seen = trial.scene, trial.run()
     for place, i in enumerate(scene.theirs):
-        if CACHES not in scene.stack[i].foreign.does or any("ache" in sentence for sentence in seen.sentences()):
+        if scene.stack[i].name != "EasyCache" or any("ache" in sentence for sentence in seen.sentences()):
             continue
         found = ended(trial, scene, scene.without(i), scene.bare(), scene.bare().without(place))
-        if not found or found[0].latent.shape != found[2].latent.shape:
+        if not found:
             continue
         ours, theirs = ((a.latent - b.latent).abs().max() / b.latent.std() for a, b in (found[:2], found[2:]))
         if theirs > SERVED and ours > CACHED * theirs:
@@ -98,7 +114,28 @@ def caches_move_no_further(trial: Trial) -> str:
     return ""
 
 
-CACHED, SERVED = 5.0, 0.1  # without us it has served something if it moves the latent by so much of its spread
+CACHED, SERVED = 3.0, 0.1  # without us it has served something if it moves the latent by so much of its spread
+
+
+def caches_repeat_steps_and_no_more(trial: Trial) -> str:
+    """LazyCache gives what a sampler gives that repeats the same steps, where it does so without us."""
+    scene, seen = trial.scene, trial.run()
+    for place, i in enumerate(scene.theirs):
+        if scene.stack[i].name != "LazyCache" or any("ache" in sentence for sentence in seen.sentences()):
+            continue
+        theirs = repeated(trial, scene.bare(), place)
+        ours = repeated(trial, scene, i) if theirs and alike(*theirs) else []
+        if ours and not alike(*ours):
+            return f"beside LazyCache, held to a sampler that repeats the same calls: {apart(*ours)}"
+    return ""
+
+
+def repeated(trial: Trial, scene: Scene, index: int) -> list[torch.Tensor]:
+    """The latent beside LazyCache and that of a sampler that repeats the same calls; none if none was repeated."""
+    found = ended(trial, scene)
+    calls = tuple(k for k, by_itself in enumerate(found[0].ledgers[index]["answered"]) if by_itself) if found else ()
+    found += ended(trial, dataclasses.replace(scene.without(index), repeats=calls)) if calls else []
+    return [seen.latent for seen in found] if len(found) == 2 else []
 
 
 def passes_are_as_logged(trial: Trial) -> str:

@@ -114,13 +114,19 @@ def samples_are_alone(trial: Trial) -> str:
     if not found:
         return ""
     together, alone = found[0].latent[sample], found[1].latent[0]
-    largest = alone.abs().max()
-    if (together - alone).abs().max() <= ROUNDING * largest:
+    if near(together, alone):
         return ""
+    bare = ended(trial, scene.bare(), scene.bare().alone(sample))
+    if not bare or not near(bare[0].latent[sample], bare[1].latent[0]):
+        return ""  # nor is it without us
     nudged = trial.run(dataclasses.replace(scene.alone(sample), nudge=NUDGE))
-    if nudged.error is None and (nudged.latent[0] - alone).abs().max() > 0.1 * ROUNDING * largest:
+    if nudged.error is None and not near(nudged.latent[0], alone, 0.1 * ROUNDING):
         return ""  # which a rounding of the noise alone would do
     return f"sample {sample} of 3: {apart(together, alone)}"
+
+
+def near(a: torch.Tensor, b: torch.Tensor, share: float = ROUNDING) -> bool:
+    return bool((a - b).abs().max() <= share * b.abs().max())
 
 
 def a_look_at_another_size_changes_nothing(trial: Trial) -> str:

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 import torch
 from azimuth import guidance
-from azimuth.nodes.engine import stages
+from azimuth.nodes.engine import pipeline, stages
 from columns import FAMILY, Family, joined
 from methods import ELSEWHERE, METHODS
 from rows import Method
 from tiny import sigmas_of, tensor
 
-from .foreign import FOREIGN, Foreign
+from .foreign import FOREIGN, Foreign, resting
 from .samplers import OWN
 
 BY_NAME = {method.name: method for method in METHODS + ELSEWHERE}
@@ -56,19 +56,30 @@ class Ours:
 
 @dataclass(frozen=True)
 class Theirs:
-    """A node of others."""
+    """A node of others. rests: a step at which its cfg function is left out."""
 
     name: str
+    rests: int | None = None
 
     @property
     def foreign(self) -> Foreign:
         return FOREIGN[self.name]
 
     def on(self, patched, family: Family, ledger: dict):
-        return self.foreign.put(patched, ledger)
+        patched = self.foreign.put(patched, ledger)
+        return patched if self.rests is None else resting(patched, self.rests)
 
     def __str__(self) -> str:
         return f"(theirs) {self.name}"
+
+
+@dataclass(frozen=True)
+class Idle:
+    """A node of ours that is on and leaves every result as it is, so that we do what we do beside any of ours."""
+
+    def on(self, patched, family: Family, ledger: dict):
+        stage = stages.Correct("Azimuth idle", guidance.Constant(1.0), "", rule=lambda moment: moment.guided)
+        return pipeline.add_stage(patched, stage)
 
 
 @functools.cache
@@ -80,13 +91,14 @@ def display_name(node: type) -> str:
 class Scene:
     """stack: the nodes that the MODEL goes through, in the order of the wires. first: the place of the first sample in
     the batch that the noise was drawn for. skipped: steps that a run after another sampler leaves out at its start.
+    repeats: calls in which the sampler repeats what the prediction before has changed.
     """
 
     seed: int
     family: str
     size: tuple[int, int]
     batch: int
-    stack: tuple[Ours | Theirs, ...]
+    stack: tuple[Ours | Theirs | Idle, ...]
     guider: str
     cfg: float
     sampler: str
@@ -96,6 +108,7 @@ class Scene:
     skipped: int = 0
     first: int = 0
     nudge: float = 0.0
+    repeats: tuple[int, ...] = ()
 
     # ---- what it is made of
 
@@ -195,9 +208,10 @@ def ways_off(part: Ours, scene: Scene) -> list[tuple]:
 
     Not those that are lists of one number a step, which fit one number of steps only; nor a limit that no result
     reaches, or a weaker MODEL that is the MODEL as it is at this place in the wiring; nor those that depend on the cfg
-    where a guider or sampler sets weights of its own.
+    where a guider, sampler or other node of ours sets weights of its own, or where they hold for a part of the run.
     """
-    own_weights = scene.guider.startswith("unknown") or scene.sampler in OWN
+    own_weights = scene.guider.startswith("unknown") or scene.sampler in OWN or "start" in dict(part.changes)
+    own_weights = own_weights or any(isinstance(stage_of(other, scene), stages.Weight) for other in others(scene, part))
     ways = []
     for change, other in zip(part.method.neutral(scene.cfg), part.method.neutral(scene.cfg + 1.0), strict=True):
         lists = any(isinstance(value, guidance.Steps) for value in change.values())
@@ -208,6 +222,15 @@ def ways_off(part: Ours, scene: Scene) -> list[tuple]:
         ):
             ways.append(tuple(change.items()))
     return ways
+
+
+def others(scene: Scene, part: Ours) -> list[Ours]:
+    return [scene.stack[i] for i in scene.ours if scene.stack[i].name != part.name]
+
+
+def stage_of(part: Ours, scene: Scene) -> stages.Stage:
+    (stage,) = stages.of(part.on(scene.made_of.build(), scene.made_of, {}))
+    return stage
 
 
 def rewired(scene: Scene) -> Scene:
@@ -228,5 +251,5 @@ def rewired(scene: Scene) -> Scene:
 
 
 def group_of(part: Ours, scene: Scene) -> tuple:
-    (stage,) = stages.of(part.on(scene.made_of.build(), scene.made_of, {}))
+    stage = stage_of(part, scene)
     return type(stage).__name__, getattr(stage, "phase", 0)

@@ -12,7 +12,7 @@ import torch
 
 from . import before_and_after
 from .guiders import GUIDERS
-from .samplers import sampler
+from .samplers import repeating, sampler
 from .scene import Scene
 
 
@@ -123,7 +123,8 @@ def sampled(guider, scene: Scene, found: Seen) -> torch.Tensor:
     given = {"noise": noise, "latent": latent}
     copies = {name: [part.clone() for part in parts(value)] for name, value in given.items()}
     torch.manual_seed(scene.seed)
-    out = guider.sample(noise, latent, sampler(scene.sampler), sigmas, disable_pbar=True, seed=3 + scene.seed)
+    used = repeating(sampler(scene.sampler), scene.repeats) if scene.repeats else sampler(scene.sampler)
+    out = guider.sample(noise, latent, used, sigmas, disable_pbar=True, seed=3 + scene.seed)
     for name, value in given.items():
         if not all(map(torch.equal, parts(value), copies[name])):
             found.changed.append(f"the {name} was written into")

@@ -16,6 +16,7 @@ TRUTHS = (
     neighbours.no_node_of_others_is_silenced,
     neighbours.who_is_replaced_has_no_effect,
     neighbours.caches_move_no_further,
+    neighbours.caches_repeat_steps_and_no_more,
     neighbours.passes_are_as_logged,
     neighbours.a_negative_that_nobody_contrasts_is_not_paid_for,
     words.nothing_is_said_that_did_not_happen,

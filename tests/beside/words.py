@@ -10,7 +10,7 @@ from rows import NODES
 
 from .asking import alike, apart, ended
 from .foreign import ASKS, WEIGHS
-from .scene import Ours, Scene, display_name
+from .scene import Idle, Ours, Scene, display_name, stage_of
 from .trial import Trial
 
 
@@ -21,17 +21,26 @@ def nothing_is_said_that_did_not_happen(trial: Trial) -> str:
         return ""
     for sentence in seen.sentences():
         named = re.match(r"(.+?) has no effect", sentence)
-        if not named or re.search(PARTLY, sentence):
+        if not named or re.search(PARTLY, sentence) or (scene.does(ASKS) and "not show its weight" in sentence):
             continue
         said_of = [i for i in scene.ours if scene.stack[i].node in named[1].split(", ")]
-        without = ended(trial, scene.without(*said_of))
-        if said_of and without and not alike(seen.latent, without[0].latent):
+        without = ended(trial, without_effect_of(trial, said_of)) if said_of else []
+        if without and not alike(seen.latent, without[0].latent):
             return f"{sentence!r} In truth {apart(seen.latent, without[0].latent)}."
     return ""
 
 
-# Sentences about some of a run's steps.
-PARTLY = "on the steps|at weight 1 under|LoRA hooks|or a small one|or little"
+# Sentences about some of a run's steps, or of its calls.
+PARTLY = "has no effect where (?!the guider)|(on|at) the steps|at weight 1 under|LoRA hooks|or a small one|or little"
+
+
+def without_effect_of(trial: Trial, indices: list[int]) -> Scene:
+    """The scene without the effect of some of our nodes. Beside any of ours, steps that the negative's time range does
+    not reach are at weight 1; where nothing else of ours does that, one takes their place that does nothing else.
+    """
+    scene, without = trial.scene, trial.scene.without(*indices)
+    mended, left = (any("time range" in s for s in trial.run(s).sentences()) for s in (scene, without))
+    return scene.but(indices[0], Idle()).without(*indices[1:]) if mended and not left else without
 
 
 def nothing_happens_that_is_not_said(trial: Trial) -> str:
@@ -56,11 +65,6 @@ def fades(scene: Scene, part: Ours) -> bool:
     """Whether a rule with a weight of its own is there, which may go to 1 and leave nothing of other negatives."""
     others = [stage_of(scene.stack[i], scene) for i in scene.ours if scene.stack[i] is not part]
     return any(getattr(stage, "own_weight", "") for stage in others)
-
-
-def stage_of(part: Ours, scene: Scene) -> stages.Stage:
-    (stage,) = stages.of(part.on(scene.made_of.build(), scene.made_of, {}))
-    return stage
 
 
 def is_off_at(part: Ours, scene: Scene, scales: list) -> bool:
