@@ -17,8 +17,8 @@ Paper: Dinh, Liu, Xu 2024, "Compress Guidance in Conditional Diffusion Sampling"
 Formula: `weight(progress, sigma) -> float`, the host scale w of one step (0 unconditional, 1 conditional).
 Space: none. Every schedule only changes the number w that multiplies D_c - D_u, and is therefore space-free.
 Units: progress is i / (N - 1) for step i of N: 0 at the first step of THIS run, 1 at the last (0 if N = 1). All calls
-of a step, also a corrector's, are given what its first is given. sigma is the host's: VE sigma for eps, v and EDM models,
-t in [0, 1] for flow.
+of a step, also a corrector's, are given what its first is given. sigma is the host's: VE sigma for eps, v and EDM
+models, t in [0, 1] for flow.
 `for_run(sigmas, kind)` is called once when a run starts and returns the schedule to use for that run. It is given all
 sigmas with the final one: N + 1 values, descending, or ascending when unsampling.
 Identity: a schedule that equals the sampler's own cfg everywhere; `Constant` is that schedule.

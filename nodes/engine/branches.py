@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import comfy.context_windows
@@ -180,35 +181,35 @@ class BranchHandler(comfy.context_windows.ContextHandlerABC):
     make.
 
     conds         the conditionings of the branches at this step
-    baseline      the conditionings that the guider contrasts the positive with; None where another model predicts them
+    joins         `joins(batch)`: whether the batch, or one that follows it in this call, holds what the positive is
+                  contrasted with, which some guiders and nodes leave out
     real_handler  the host's own context handler, or None
     passes        decides which passes are made (reused_passes.py); None if all are
     """
 
-    def __init__(self, run: Run, model, conds: list[list[dict]], baseline: list | None, real_handler, passes=None):
+    def __init__(self, run: Run, model, conds: list[list[dict]], joins: Callable, real_handler, passes=None):
         self.run = run
         self.model = model
         self.conds = conds
-        self.baseline = baseline
+        self.joins = joins
         self.passes = passes
         self.real = real_handler
-        self.spent = False
+        self.spent = set()
 
     def __getattr__(self, name):
         if name == "real" or self.real is None:
             raise AttributeError(name)
         return getattr(self.real, name)
 
-    def wants(self, model, conds) -> bool:
-        """Whether the branches join this batch: the first that holds the baseline, which some guiders leave out."""
-        if self.spent or model is not self.model:
-            return False
-        if self.baseline is None:
-            return True
-        return sum(cond is not None for cond in conds) > 1 or any(cond is self.baseline for cond in conds)
+    def wants(self, model, conds, size: tuple) -> bool:
+        """Whether the branches join this batch: the first that may, for a latent of its size.
+
+        Some nodes look at a latent of another size first.
+        """
+        return size not in self.spent and model is self.model and self.joins(conds)
 
     def should_use_context(self, model, conds, x_in, timestep, model_options) -> bool:
-        return self.wants(model, conds) or self.real_wants(model, conds, x_in, timestep, model_options)
+        return self.wants(model, conds, x_in.shape) or self.real_wants(model, conds, x_in, timestep, model_options)
 
     def real_wants(self, model, conds, x_in, timestep, model_options) -> bool:
         return self.real is not None and self.real.should_use_context(model, conds, x_in, timestep, model_options)
@@ -217,9 +218,9 @@ class BranchHandler(comfy.context_windows.ContextHandlerABC):
         return self.real.get_resized_cond(cond_in, x_in, window, device)
 
     def execute(self, calc_cond_batch, model, conds, x_in, timestep, model_options):
-        if not self.wants(model, conds):
+        if not self.wants(model, conds, x_in.shape):
             return self.real.execute(calc_cond_batch, model, conds, x_in, timestep, model_options)
-        self.spent = True
+        self.spent.add(x_in.shape)
         batch = [*conds, *self.conds]
         shown = model_options.get("transformer_options", {}).get(SHOWN, range(len(conds)))
         options = {**showing(model_options, (*shown, *(1 for _ in self.conds))), "context_handler": self.real}

@@ -160,6 +160,7 @@ def combine(args: dict, run: Run, moment: Moment, finite: torch.Tensor) -> torch
 def warn_without_weight(run: Run) -> None:
     """Warn that a rule has nothing to go by: the call does not show with which weight it was guided."""
     kinds = (stages.Negative, stages.Baseline, stages.Combine)
+    run.unshown = True
     for stage in [stage for kind in kinds for stage in run.counting(kind, guiders.UNKNOWN)]:
         run.say(
             f"{stage.node} has no effect where the {run.guider_kind.name} does not show its weight, which the node "
@@ -207,8 +208,8 @@ def warn_not_evaluated(args: dict, run: Run) -> None:
     function = args["model_options"].get("sampler_calc_cond_batch_function", args["model"])
     for branch, _ in run.call.active:
         run.say(
-            f"{branch.stage.node} has no effect: {name(function)} of another node makes the predictions itself; use "
-            f"one of the two.",
+            f"{branch.stage.node} has no effect where {name(function)} of another node makes the predictions itself; "
+            f"use one of the two.",
             logging.WARNING,
         )
 

@@ -12,6 +12,7 @@ post-CFG          after the passes of a call: turns their predictions into the g
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 
@@ -248,7 +249,7 @@ def weigh(guider, run: Run, before: guiders.Weight, scale: guiders.Weight, model
         if run.call.baseline_missing:
             stand_in(guider, run)
         else:
-            run.call.active = branches.active(run, run.call.step, scale)
+            run.call.active = [] if run.unshown else branches.active(run, run.call.step, scale)
             swap_baseline(guider, run)
             model_options = with_branches(guider, run, model_options)
     return model_options
@@ -351,9 +352,23 @@ def with_branches(guider, run: Run, model_options: dict) -> dict:
         return model_options
     conds = [branches.conds_of_step(guider, run, branch) for branch, _ in run.call.active]
     real, model = model_options.get("context_handler"), guiders.negative_model(guider)
-    baseline = guider.conds.get(run.guider_kind.baseline, []) if model is guider.inner_model else None
-    handler = branches.BranchHandler(run, model, conds, baseline, real, passes)
-    return {**model_options, "context_handler": handler}
+    joins = functools.partial(contrasts, guider, run, model_options)
+    return {**model_options, "context_handler": branches.BranchHandler(run, model, conds, joins, real, passes)}
+
+
+def contrasts(guider, run: Run, model_options: dict, batch: list) -> bool:
+    """Whether this batch, or one that follows it in this call, holds what the positive is contrasted with.
+
+    By now another node may have set the guider's weight to 1, or taken its negative away. A guider that nobody here
+    knows may leave it out by itself.
+    """
+    kind, baseline = run.guider_kind, guider.conds.get(run.guider_kind.baseline)
+    if guiders.negative_model(guider) is not guider.inner_model or sum(cond is not None for cond in batch) > 1:
+        return True
+    if not kind.follows:
+        return baseline is not None and any(cond is baseline for cond in batch)
+    weight = guiders.weight_of(guider, kind, len(run.latent_shapes))
+    return baseline is not None and guiders.wants_negative_pass(guider, kind, weight, model_options)
 
 
 def apply_model(executor, x, t, c_concat=None, c_crossattn=None, control=None, transformer_options=None, **kwargs):

@@ -16,6 +16,9 @@ from .guided import earlier_post_functions, functions_of_others, name
 from .run import Run
 from .steps import Step, find_step
 
+# The kinds that do nothing without a negative pass.
+CONTRASTING = (stages.Negative, stages.Baseline, stages.Combine)
+
 
 def introduce(guider, run: Run) -> None:
     """Log, when the run opens, what its user might not expect."""
@@ -29,7 +32,7 @@ def introduce(guider, run: Run) -> None:
         return
     warn_stranded(guider, run)
     scales = run.scales(run.usual)
-    if not run.neutral or would_skip(run):
+    if not run.neutral or would_skip(run) or would_combine(run):
         warn_at_weight_1(guider, run, scales)
     warn_where_faint(guider, run, scales)
     if not run.neutral:
@@ -64,7 +67,7 @@ def warn_stranded(guider, run: Run) -> None:
 
 def contrasting(run: Run) -> list[stages.Stage]:
     """The stages that do nothing without a negative pass."""
-    return run.of(stages.Negative) + run.of(stages.Baseline) + run.of(stages.Combine) + comparing(run)
+    return [stage for kind in CONTRASTING for stage in run.of(kind)] + comparing(run)
 
 
 def weighing(run: Run) -> list[stages.Stage]:
@@ -176,6 +179,11 @@ def would_skip(run: Run) -> list[stages.Skip]:
     return [stage for stage in run.of(stages.Skip) if any(run.counts(stage, step, math.inf) for step in run.steps)]
 
 
+def would_combine(run: Run) -> list[stages.Combine]:
+    """The combine rules that count at some step if its weight is large enough."""
+    return [stage for stage in run.of(stages.Combine) if any(run.counts(stage, step, math.inf) for step in run.steps)]
+
+
 def warn_at_weight_1(guider, run: Run, scales: list[float]) -> None:
     if all(scale == 1.0 for scale in scales):
         made = wants_both(guider, run, 1.0)
@@ -195,13 +203,13 @@ def warn_at_weight_1(guider, run: Run, scales: list[float]) -> None:
 def warn_where_faint(guider, run: Run, scales: list) -> None:
     """Warn of rules for which every weight of the run is too small; at 1 of those that other words do not reach."""
     at_1 = all(scale == 1.0 for scale in scales)
-    if at_1 and not wants_both(guider, run, 1.0):
+    if at_1 and not (run.sampler.is_cfgpp and wants_both(guider, run, 1.0)):
         return
     rules = [rule for rule in run.of(stages.Combine) if is_faint(run, rule, scales)]
     if len(rules) == len(run.of(stages.Combine)) and not (run.of(stages.Negative) or adding(run) or at_1):
         rules += [stage for stage in run.of(stages.Correct) if is_faint(run, stage, scales)]
     for rule in rules:
-        if rule.acts_at_1 or not at_1:
+        if not at_1 or rule.acts_at_1:
             run.say(f"{rule.node} has {rule.fainter}; {raise_weight(run)}, or bypass the node.", logging.WARNING)
 
 
@@ -297,18 +305,17 @@ def report_followed(run: Run) -> None:
 
 
 def report_unmet(run: Run) -> None:
-    """Warn, after a run under a guider that nobody here knows, of stages that nothing in it called."""
-    if run.guider_kind.follows:
-        return
-    kinds = (stages.Negative, stages.Baseline, stages.Combine, stages.Add, stages.Correct)
-    for stage in [stage for kind in kinds for stage in run.of(kind)]:
-        counts = stage not in run.account.acted and run.ever_counts(stage, run.usual)
-        if counts and not any(f"{stage.node} has no effect" in sentence for sentence in run.account.said):
-            why = "made no negative pass at its steps" if run.calls else "shows its predictions to no other node"
-            run.say(
-                f"{stage.node} has no effect: the {run.guider_kind.name} {why}; use KSampler or CFG Guider.",
-                logging.WARNING,
-            )
+    """Warn, after a run, of stages that counted at some step and that nothing in it called, if no sentence did so yet.
+
+    A cache may have answered for whole steps, or a guider that nobody here knows may have made no negative pass.
+    """
+    for stage in [stage for kind in (*CONTRASTING, stages.Add, stages.Correct) for stage in run.of(kind)]:
+        if stage in run.account.acted or not run.ever_counts(stage, run.usual):
+            continue
+        if not any(sentence.startswith(f"{stage.node} has ") for sentence in run.account.said):
+            alone = isinstance(stage, CONTRASTING) and run.calls
+            why = "no negative pass was made at its steps" if alone else "no prediction of its steps came to it"
+            run.say(f"{stage.node} has no effect: {why}; bypass the node or the one that leaves them out.")
 
 
 def report_skipped(run: Run) -> None:

@@ -63,6 +63,7 @@ class Run:
     course         which step the next call belongs to (steps.py)
     calls          how many calls have been guided
     positive_alone whether the sampler wants nothing but the positive's prediction of the next call
+    unshown        whether a call did not show its weight, so that no further negative is asked for
     watch          whether a cache answers for the network; None where none can (caches.py)
     sorted         the stages by kind, as they have been asked for
     account        what the run tells its user (account.py)
@@ -95,6 +96,7 @@ class Run:
     skipping: bool = False
     calls: int = 0
     positive_alone: bool = False
+    unshown: bool = False
     watch: object = None
     sorted: dict = field(default_factory=dict)
     account: Account = field(default_factory=Account)
@@ -185,7 +187,8 @@ class Run:
             return not any(self.ever_counts(stage, None) for kind in kinds for stage in self.of(kind))
         known = guiders.is_known(self.before)
         moved = known and any(scale != self.before for scale in self.scales(self.before))
-        return not (self.sampler.sets_weight or moved or any(self.ever_counts(s, self.usual) for s in self.stages))
+        moved = moved or (self.sampler.sets_weight and bool(self.of(stages.Weight)))
+        return not (moved or any(self.ever_counts(stage, self.usual) for stage in self.stages))
 
     # ---- the steps and their weights
 

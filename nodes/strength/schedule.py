@@ -265,7 +265,8 @@ def build(given):
     values |= inputs.floats(NAME, [field for field in shape.inputs if isinstance(field, io.Float.Input)], values)
     for field in shape.inputs:
         if isinstance(field, io.Combo.Input):  # the host fills in None for one that is missing
-            values[field.id] = inputs.choice(NAME, field.id, values[field.id] or field.default, field.options)
+            given = field.default if values[field.id] is None else values[field.id]
+            values[field.id] = inputs.choice(NAME, field.id, given, field.options)
     if shape.ordered:
         inputs.ordered(NAME, values, *shape.ordered)
     return shape.build(values)

@@ -181,14 +181,14 @@ class SkipLayer(io.ComfyNode):
 def stage_of(chosen: dict):
     """The term of a preset's values. Raises ValueError with a sentence that names node, input and remedy."""
     pick, words = PRESETS[inputs.choice(NAME, "preset", chosen.get("preset"), PRESETS)].pick(chosen)
-    space = chosen.get("rescale_space") or term_rescale.BEFORE  # the host fills in None for one that is missing
+    space = chosen.get("rescale_space")  # the host fills in None for one that is missing
     skip = inputs.choice(NAME, "skip", chosen.get("skip"), SKIPPED)
     return weak.term(
         NAME,
         inputs.as_schedule(NAME, "scale", chosen.get("scale"), 0.0, 100.0),
         inputs.as_window(NAME, chosen.get("start"), chosen.get("end")),
         SKIPPED[skip](pick),
-        rescale=term_rescale.chosen(NAME, chosen.get("rescale"), space),
+        rescale=term_rescale.chosen(NAME, chosen.get("rescale"), term_rescale.BEFORE if space is None else space),
         words=f", {skip} skipped, {words}",
     )
 

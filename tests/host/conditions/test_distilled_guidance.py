@@ -103,7 +103,7 @@ def test_a_schedule_costs_nothing(cfg):
 
 def test_a_corrector_hears_the_number_of_the_step_that_it_belongs_to(heard):
     run(embedded(guidance=guidance.Steps((5.0, 4.0, 3.0))), steps=3, sampler="heun")
-    assert heard == [[5.0], [4.0], [4.0], [3.0], [3.0]]
+    assert heard == [[5.0], [5.0], [4.0], [4.0], [3.0]]
 
 
 def test_in_half_precision_the_model_hears_the_nearest_number_that_it_can():

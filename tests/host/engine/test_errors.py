@@ -60,7 +60,8 @@ def names_another(words, place):
 
 @each(CHOICES)
 def test_an_option_that_does_not_exist_is_refused_with_those_that_do(place):
-    for bad in ("upside down", None):
+    left_out = place.group and place.given.optional  # the host fills in None for it
+    for bad in ("upside down",) if left_out else ("upside down", None):
         with pytest.raises(ValueError) as error:
             place.on(model(), bad)
         assert names(error, place) and (repr(bad) if bad else "no option that it knows") in str(error.value)

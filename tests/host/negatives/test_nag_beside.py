@@ -449,7 +449,7 @@ def test_two_on_one_model_are_refused():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"preset": None}, "input preset: there is no None; choose one of Flux, video, SD3.5"),
+        ({"preset": None}, "input preset: got no option that it knows; choose one of Flux, video, SD3.5"),
         ({"preset": {"preset": "custom", "tau": 0.5, "alpha": 0.5, "norm": "L1"}}, "input tau: 0.5 is out of range"),
         ({"preset": {"preset": "custom", "tau": 2.0, "alpha": 0.5, "norm": "L3"}}, "input norm: there is no 'L3'"),
         ({"scale": float("nan")}, "input scale: got nan"),
