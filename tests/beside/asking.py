@@ -30,6 +30,12 @@ def alike(a: torch.Tensor, b: torch.Tensor) -> bool:
     return equal(a, b) or (a.shape == b.shape and bool((a - b).abs().max() <= NOTHING * b.abs().max()))
 
 
+def acts(trial: Trial, scene: Scene, index: int) -> bool:
+    """Whether a node changes the latent of a scene."""
+    found = ended(trial, scene, scene.without(index))
+    return bool(found) and not alike(found[0].latent, found[1].latent)
+
+
 def apart(a: torch.Tensor, b: torch.Tensor) -> str:
     if a.shape != b.shape:
         return f"{tuple(a.shape)} in place of {tuple(b.shape)}"

@@ -152,9 +152,15 @@ def passes_are_as_logged(trial: Trial) -> str:
             saved = negatives(found[1], scene) - negatives(found[0], scene)
             if scene.stack[i].name == "adaptive":
                 saved = with_negative(found[1]) - with_negative(found[0])
-            if saved != int(match[1]):
+            if not int(match[1]) - left_out_anyway(trial.run(scene.bare())) <= saved <= int(match[1]):
                 return f"{sentence} In truth {saved}."
     return ""
+
+
+def left_out_anyway(bare: Seen) -> int:
+    """At how many levels of a run without us nothing but the positive is told, which nobody knows who leaves it out."""
+    sigmas = {sigma for sigma, _ in bare.passes}
+    return len(sigmas - {sigma for sigma, texts in bare.passes if any(text != 1 for text in texts)})
 
 
 def negatives(seen: Seen, scene: Scene) -> int:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 
 from azimuth import guidance
 from azimuth.nodes.engine import stages
 from rows import NODES
 
-from .asking import alike, apart, ended
+from .asking import acts, alike, apart, ended
 from .foreign import ASKS, WEIGHS
-from .scene import Idle, Ours, Scene, display_name, stage_of
+from .scene import Idle, Ours, Scene, Theirs, display_name, stage_of
 from .trial import Trial
 
 
@@ -50,13 +51,11 @@ def nothing_happens_that_is_not_said(trial: Trial) -> str:
         part = scene.stack[i]
         if part.off is not None or fades(scene, part):
             continue
-        found = ended(trial, scene, scene.without(i))
-        if not found or not alike(found[0].latent, found[1].latent):
+        if not ended(trial, scene, scene.without(i)) or acts(trial, scene, i):
             continue
         names = (part.node, "Azimuth: another node sets the weight", "Azimuth: the negative's time range")
         said = any(name in s and re.search(WHY_NOT, s) for s in seen.sentences() for name in names)
-        said = said or any(re.search(r"skipped [1-9]\d* of", s) for s in seen.sentences())  # by another node of ours
-        if not (said or is_off_at(part, scene, seen.scales)):
+        if not (said or is_off_at(part, scene, seen.scales) or is_hidden(trial, i) or is_left_nothing(trial, i)):
             return f"{part.node} [{part.name}] has no effect, and nothing is said; said: {seen.sentences()}"
     return ""
 
@@ -77,6 +76,48 @@ def is_off_at(part: Ours, scene: Scene, scales: list) -> bool:
         return False
     return all(stage.off(scale, stage.schedule.weight(0.0, 1.0)) for scale in scales)
 
+
+def is_hidden(trial: Trial, index: int) -> bool:
+    """Whether nobody can tell: the guider hides its weight, which is 1; the steps of the node's window lie where nearly
+    no noise is left, and in other ones it acts; or it is a limit that acts where it is lower.
+    """
+    scene, part = trial.scene, trial.scene.stack[index]
+    if scene.guider == "unknown: no weight in its calls" and scene.cfg == 1.0:
+        return True
+    if scene.scheduler in STEEP and "start" in dict(part.changes):
+        return acts(trial, dataclasses.replace(scene, scheduler="simple"), index)
+    lower = dataclasses.replace(part, changes=tuple({**dict(part.changes), **LOWER.get(part.name, {})}.items()))
+    return part.name in LOWER and acts(trial, scene.but(index, lower), index)
+
+
+STEEP = ("karras", "exponential")
+LOWER = {"norm_limit": {"limit": 0.5}, "norm_limit_pixel": {"limit": 0.5}, "pmc": {"gamma": 1.0}}
+
+
+def is_left_nothing(trial: Trial, index: int) -> bool:
+    """Whether a node acts without another one beside it that leaves it nothing to do, as both are meant."""
+    scene = trial.scene
+    others = [k for k in range(len(scene.stack)) if k != index and leaves_nothing(scene, k, index)]
+    return any(acts(trial, *without(scene, k, index)) for k in others)
+
+
+def without(scene: Scene, other: int, index: int) -> tuple[Scene, int]:
+    """The scene without another node, and the place of this one in it."""
+    left = scene.without(other)
+    return left, left.stack.index(scene.stack[index])
+
+
+def leaves_nothing(scene: Scene, other: int, index: int) -> bool:
+    """Whether a node takes the guidance from settled samples, or the negative from steps in whose window alone the
+    node at `index` acts; or both set the size of the result, so that the earlier one leaves nothing of itself.
+    """
+    part, one = scene.stack[other], scene.stack[index]
+    if isinstance(part, Theirs):
+        return part.name.startswith("calc_cond_batch function that makes no negative") and "start" in dict(one.changes)
+    return isinstance(stage_of(part, scene), stages.Skip) or {part.name, one.name} <= SIZING
+
+
+SIZING = {"energy", "energy_robust", "rescale", "rescale_eps"}
 
 WHY_NOT = "effect|skipped 0 of|saves no pass|leaves no pass out|does little|replaces|\\(0 of|another node|time range"
 
