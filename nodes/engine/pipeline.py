@@ -288,7 +288,7 @@ def step_scale(guider, run: Run, before: guiders.Weight, model_options: dict) ->
     if alone and (before == run.before or not guider.conds.get(run.guider_kind.baseline)):
         return 1.0
     if run.call.baseline_missing:
-        run.say("Azimuth: the negative's time range does not reach every step; those steps run at weight 1.")
+        run.say(remarks.OUT_OF_TIME)
         return 1.0
     if run.positive_alone and not run.makes_pair():
         return 1.0

@@ -90,7 +90,8 @@ class Course:
         The same call again belongs to the same step. Calls with latents of another size, by which some nodes look
         ahead, are counted apart.
         """
-        call, (before, step) = (called_at, x, x._version), self.last.get(x.shape, (None, None))
+        version = None if x.is_inference() else x._version  # samplers may write into their latent; then it is another
+        call, (before, step) = (called_at, x, version), self.last.get(x.shape, (None, None))
         if before is None or x is not before[1] or call[::2] != before[::2]:
             step = self.next(called_at, x.shape, None if step is None else step.index)
             self.last[x.shape] = call, step

@@ -222,7 +222,7 @@ FUNCTIONS = [
     Function("fdg / diffusers' FDG", at_seven(g.fdg), "diffusers.frequency_decoupled", limit=1.0),
     Function("fdg, 3 bands", at_seven(g.fdg, gains=(1.0, 0.7, 0.4))),
     Function("fresca", at_seven(g.fresca)),
-    Function("fresca, adaptive", lambda p: adaptive(1.0, 1.5)(p, 7.0)),
+    Function("fresca with fresca_cutoff", lambda p: adaptive(1.0, 1.5)(p, 7.0)),
     Function("fresca / host's FreSca", at_seven(g.fresca), "host.fresca", limit=1.0),
 ]
 

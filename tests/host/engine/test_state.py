@@ -305,6 +305,14 @@ def test_a_sampler_of_another_pack_is_said_to_be_unknown_where_steps_count(said)
     assert len([s for s in said() if "the sampler of_another_pack belong" in s]) == 1
 
 
+@pytest.mark.parametrize("sampler", ["euler", "heun", "dpmpp_2s_ancestral"])
+def test_in_inference_mode_as_the_host_executes_nodes_a_run_is_the_same(sampler):
+    patched = full_stack()
+    with torch.inference_mode():
+        inside = sample(patched, sampler=sampler, x=noise().clone())
+    assert torch.equal(inside, fresh(sampler))
+
+
 def test_a_run_without_steps_is_left_to_the_host():
     patched = full_stack()
     one = sigmas_of(patched, 6)[:1]
