@@ -25,6 +25,7 @@ class RootIsNotAPackage:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fast", action="store_true", help="of tests/host, run what tries something for the first time")
+    parser.addoption("--seeds", default="200", help="of tests/beside, how many stacks are drawn, or which: FIRST:LAST")
 
 
 def pytest_configure(config: pytest.Config) -> None:
