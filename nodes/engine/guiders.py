@@ -116,7 +116,7 @@ GUIDERS = (
         follows=False,
     ),
 )
-BASIC, PLAIN, FOREIGN = GUIDERS[-3:]
+BASIC, PLAIN, _ = GUIDERS[-3:]
 
 
 def kind_of(guider) -> GuiderKind:

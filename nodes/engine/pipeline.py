@@ -376,7 +376,7 @@ def contrasts(guider, run: Run, model_options: dict, batch: list) -> bool:
     if not kind.follows:
         return baseline is not None and any(cond is baseline for cond in batch)
     weight = guiders.weight_of(guider, kind, len(run.latent_shapes))
-    return baseline is not None and guiders.wants_negative_pass(guider, kind, weight, model_options)
+    return len(batch) > 1 and baseline is not None and guiders.wants_negative_pass(guider, kind, weight, model_options)
 
 
 def apply_model(executor, x, t, c_concat=None, c_crossattn=None, control=None, transformer_options=None, **kwargs):

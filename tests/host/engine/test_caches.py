@@ -18,7 +18,7 @@ def cached(patched, node=easy.EasyCacheNode, threshold=0.2):
     return run_node(node, patched, threshold, 0.15, 0.95, False)
 
 
-TERMS = ["pag", "seg", "slg", "tpg", "sag", "autoguidance"]
+TERMS = ["pag", "seg", "stg_a", "tpg", "sag", "autoguidance"]
 
 
 def served(steps):
