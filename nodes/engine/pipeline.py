@@ -38,7 +38,7 @@ from .guided import guide
 from .handed import given_back
 from .run import RUN, WEIGHT_TOLERANCE, Run, run_in
 from .stages import KEY
-from .steps import SIGMA_TOLERANCE, step_at
+from .steps import SIGMA_TOLERANCE
 
 
 def add_stage(model, stage: stages.Stage):
@@ -71,7 +71,7 @@ def outer_sample(executor, noise, latent_image, sampler, sigmas, *args, **kwargs
     row = guiders.kind_of(guider)
     idle = {stage: why for stage in stages.of(guider) if (why := obstacle(guider, row, stage))}
     levels = tuple(sigmas.tolist())
-    own = tuple(stage for stage in stages.of(guider) if stage not in idle and not is_empty(stage, levels))
+    own = tuple(stage for stage in stages.of(guider) if stage not in idle)
     if any(isinstance(stage, stages.Pair) for stage in own):
         row = guiders.PLAIN  # a Basic Guider too will use the negative that a `Pair` stage gives it
     network, from_noise = parametrisation.of(guider.model_patcher), starts_from_noise(guider.model_patcher, levels)
@@ -101,12 +101,6 @@ def outer_sample(executor, noise, latent_image, sampler, sigmas, *args, **kwargs
     finally:
         branches.close_branches(run)
         second_model.end(run)
-
-
-def is_empty(stage: stages.Stage, levels: tuple[float, ...]) -> bool:
-    """Whether a `Pair` stage makes a pair at no step of the run."""
-    steps = [step_at(levels, i) for i in range(len(levels) - 1)] if isinstance(stage, stages.Pair) else ()
-    return bool(steps) and not any(step.progress in stage.window for step in steps)
 
 
 def sets_weight(run: Run) -> bool:

@@ -27,8 +27,8 @@ def introduce(guider, run: Run) -> None:
     introduce_conditions(run)
     if not run.neutral:
         say_how_steps_are_found(run)
-    if run.pair:
-        introduce_pair(guider, run)
+    for pair in run.of(stages.Pair):
+        introduce_pair(guider, run, pair)
     if run.before is None:
         warn_without_negative(run)
         return
@@ -119,18 +119,18 @@ def takes_effect(run: Run, stage: stages.Stage, step: Step) -> bool:
     return getattr(stage, "beside_pair", True) or not run.makes_pair(step)
 
 
-def introduce_pair(guider, run: Run) -> None:
+def introduce_pair(guider, run: Run, pair: stages.Pair) -> None:
     """Say at how many steps the `Pair` stage makes two passes, and what the functions of other nodes see."""
     made = [
         run.makes_pair(step) and wants_both(guider, run, scale)
         for step, scale in zip(run.steps, run.scales(run.usual), strict=True)
     ]
-    run.say(f"{run.pair}; {sum(made)} of {len(made)} steps make two passes.")
+    run.say(f"{pair}; {sum(made)} of {len(made)} steps make two passes.")
     others = functions_of_others(guider.model_options, "sampler_post_cfg_function")
     if others and any(made):
         names = ", ".join(map(name, others))
         run.say(
-            f"{run.pair.node}: passes that functions of other nodes ({names}) make are at guidance 1, beside which "
+            f"{pair.node}: passes that functions of other nodes ({names}) make are at guidance 1, beside which "
             f"D_c is an estimate unless low is 1."
         )
 
@@ -224,8 +224,8 @@ def raise_weight(run: Run) -> str:
     """What a user can do to give this run a larger weight: the end of a sentence."""
     if run.sampler.is_cfgpp:
         return f"{run.sampler.name} takes lambda for the weight, so use a sampler that is not CFG++"
-    if setting := run.of(stages.Weight)[-1:] or [run.pair] * bool(run.pair):
-        wider = " or widen its window" if setting[0] is run.pair else ""
+    if setting := run.of(stages.Weight)[-1:] or run.of(stages.Pair):
+        wider = " or widen its window" if isinstance(setting[0], stages.Pair) else ""
         return f"raise {getattr(setting[0], 'unit', '') or setting[0].input} of {setting[0].node}{wider}"
     return "raise lam_max of the sampler" if run.sampler.sets_weight else "raise the sampler's cfg"
 

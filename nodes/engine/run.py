@@ -39,7 +39,7 @@ class Run:
     latent_shapes  the shape of each latent; more than one where the host has packed several (a video and its sound)
     from_noise     whether the run begins at the model's largest sigma
     seed           the seed of its noise
-    pair           its `Pair` stage; None if it has none
+    pair           its `Pair` stage; None if it has none, or one whose window has no step
     before         the weight that the guider came with; None where it has none, UNKNOWN where it is no number
     usual          the weight of a step before any stage changes it: `before`, or that of a sampler that sets its own;
                    UNKNOWN under a guider that nobody here knows
@@ -113,7 +113,7 @@ class Run:
     ) -> Run:
         """A run, with every stage fitted to its sigmas. Raises ValueError, naming node and input, if one cannot be."""
         run = cls(model_stages, sigmas, network, guider_kind, Sampler(sampler), latent_shapes, from_noise)
-        run.pair = next(iter(run.of(stages.Pair)), None)
+        run.pair = next((stage for stage in run.of(stages.Pair) if run.on(stage)), None)
         for stage in model_stages:
             run.schedules[stage] = run.fitted(stage.node, stage.input, stage.schedule)
         for stage in run.of(stages.Blended):

@@ -41,7 +41,8 @@ def inputs_of(info: dict) -> dict:
 
 def options_of(info: dict, name: str) -> dict[str, dict]:
     """The options of a dynamic input, each with its own inputs."""
-    return {option["key"]: option["inputs"].get("required", {}) for option in inputs_of(info)[name][1]["options"]}
+    options = inputs_of(info)[name][1]["options"]
+    return {o["key"]: {**o["inputs"].get("required", {}), **o["inputs"].get("optional", {})} for o in options}
 
 
 @pytest.mark.parametrize("kind", sorted(declared()))

@@ -1,6 +1,7 @@
 """What a prompt may hold for an input that also takes a schedule: the host compares it with the limits."""
 
 import asyncio
+import concurrent.futures
 
 import execution
 import pytest
@@ -13,6 +14,12 @@ import nodes as host_nodes
 KINDS = {"AzimuthScheduledCFG": ScheduledCFG, "AzimuthSchedule": GuidanceSchedule, "AzimuthSkipLayer": SkipLayer}
 
 
+def in_a_thread(awaited):
+    """The result of a coroutine, in a thread of its own: a browser of other tests may have a loop in this one."""
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, awaited).result()
+
+
 def said(monkeypatch, kind, **inputs):
     """What the host says of the inputs of a prompt's node before it runs; what a node raises it says once, too."""
     for name, node in KINDS.items():
@@ -20,7 +27,7 @@ def said(monkeypatch, kind, **inputs):
     KINDS[kind].GET_SCHEMA()
     prompt = {"1": {"class_type": kind, "inputs": inputs}}
     try:
-        valid, errors, *_ = asyncio.run(execution.validate_inputs("id", prompt, "1", {}))
+        valid, errors, *_ = in_a_thread(execution.validate_inputs("id", prompt, "1", {}))
     except ValueError as refused:
         return [str(refused)]
     return [f"{error['message']}: {error['details']}" for error in errors if "model" not in error["details"]]
