@@ -29,7 +29,12 @@ def of_what_fails(node: ast.AST) -> list[str]:
         return [words(inner.value) for inner in ast.walk(node) if isinstance(inner, ast.Return) and words(inner.value)]
     if not isinstance(node, ast.Call) or not node.args:
         return []
-    called, text = ast.unparse(node.func), words(node.args[0])
+    called = ast.unparse(node.func)
+    if called.endswith(".say_later"):
+        return [words(node.args[1])] if not isinstance(node.args[1], ast.Name) else []
+    if isinstance(node.args[0], ast.Name):  # a sentence that is found where it is made
+        return []
+    text = words(node.args[0])
     if called == "Unfit":
         return [text]
     if called.endswith(".say"):

@@ -52,6 +52,10 @@ class Account:
             self.said.add(sentence)
             logger.log(level, sentence)
 
+    def say_later(self, stage: Stage, sentence: str) -> None:
+        """Keep a sentence that is true only if no other node sets another weight, which shows at the run's end."""
+        self.later.append((stage, sentence))
+
     def count(self, stage: Stage, due: int, left_out: int) -> None:
         """Note how many negative passes a call was due to make, and how many of them the stage left out."""
         self.due[stage] += due

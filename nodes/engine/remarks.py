@@ -188,7 +188,7 @@ def warn_at_weight_1(guider, run: Run, scales: list[float]) -> None:
         made = wants_both(guider, run, 1.0)
         why = "where the positive is all that counts" if made else "where no negative pass is made"
         for stage in would_skip(run) + (weighing(run) if made else run.of(stages.Reuse) + contrasting(run)):
-            run.account.later.append((stage, f"{stage.node} has no effect at weight 1, {why}; {raise_weight(run)}."))
+            run.account.say_later(stage, f"{stage.node} has no effect at weight 1, {why}; {raise_weight(run)}.")
     reached = 1.0 in scales or any(run.ever_counts(stage, run.usual) for stage in run.of(stages.Skip))
     if reached and not run.guider_kind.corrects:
         for stage in run.of(stages.Add) + run.of(stages.Correct):
@@ -209,8 +209,8 @@ def warn_where_faint(guider, run: Run, scales: list) -> None:
         rules += [stage for stage in run.of(stages.Correct) if is_faint(run, stage, scales)]
     for rule in rules:
         if not at_1 or rule.acts_at_1:
-            sentence = f"{rule.node} has {rule.fainter}; {raise_weight(run)}, or bypass the node."
-            run.account.later.append((rule, sentence))
+            remedy = f"{raise_weight(run)}, or bypass the node"
+            run.account.say_later(rule, f"{rule.node} has {rule.fainter}; {remedy}.")
 
 
 def is_faint(run: Run, stage: stages.Blended, scales: list[float]) -> bool:
