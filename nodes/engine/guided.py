@@ -144,7 +144,7 @@ def combine(args: dict, run: Run, moment: Moment, finite: torch.Tensor) -> torch
     A sample whose predictions are not `finite` keeps the host's result.
     """
     raw = moment.uncond
-    if not isinstance(moment.scale, torch.Tensor) and not guiders.is_known(moment.scale):
+    if not guiders.is_known(moment.scale):
         warn_without_weight(run)
         return args["denoised"]
     moment, terms = negatives(args, run, moment)
@@ -160,9 +160,8 @@ def combine(args: dict, run: Run, moment: Moment, finite: torch.Tensor) -> torch
 
 def warn_without_weight(run: Run) -> None:
     """Warn that a rule has nothing to go by: the call does not show with which weight it was guided."""
-    kinds = (stages.Negative, stages.Baseline, stages.Combine)
     run.unshown = True
-    for stage in [stage for kind in kinds for stage in run.counting(kind, guiders.UNKNOWN)]:
+    for stage in [stage for kind in stages.CONTRASTING for stage in run.counting(kind, guiders.UNKNOWN)]:
         run.say(
             f"{stage.node} has no effect where the {run.guider_kind.name} does not show its weight, which the node "
             f"works with; use KSampler or CFG Guider.",
@@ -188,11 +187,7 @@ def negatives(args: dict, run: Run, moment: Moment) -> tuple[Moment, list[torch.
         if stage.baseline:
             seen = moment.but(other=prediction)
             moment = moment.but(uncond=apply(run, stage, stage.baseline, seen))
-    terms = [
-        apply(run, stage, stage.term, moment.but(other=prediction))
-        for stage, prediction in found
-        if stage.term
-    ]
+    terms = [apply(run, stage, stage.term, moment.but(other=prediction)) for stage, prediction in found if stage.term]
     return moment, terms
 
 
@@ -318,7 +313,7 @@ def unguided(args: dict, run: Run, moment: Moment, alone: torch.Tensor) -> torch
     What earlier post-CFG functions of other nodes added to this call's result is added to it too.
     """
     options = args["model_options"]
-    known = isinstance(moment.scale, torch.Tensor) or guiders.is_known(moment.scale)
+    known = guiders.is_known(moment.scale)
     if "sampler_cfg_function" in options or not earlier_post_functions(options) or not known:
         return alone
     return alone + (args["denoised"] - plainly(run, moment))
@@ -349,7 +344,5 @@ def apply(run: Run, stage: stages.Stage | None, rule, moment: Moment) -> torch.T
         run.account.acted.add(stage)
         moment = moment.but(value=run.value(stage, run.call.step))
     parts = moment.parts(run.latent_shapes)
-    results = [
-        rule(part.but(memory=run.memory(stage, i, part.x.shape))) for i, part in enumerate(parts)
-    ]
+    results = [rule(part.but(memory=run.memory(stage, i, part.x.shape))) for i, part in enumerate(parts)]
     return results[0] if len(results) == 1 else comfy.utils.pack_latents(results)[0]

@@ -134,8 +134,9 @@ def as_number(value) -> float:
     return float(value) if isinstance(value, Tensor) and value.ndim == 0 else UNKNOWN
 
 
-def is_known(weight: Weight) -> bool:
-    return not any(map(math.isnan, numbers_of(weight)))
+def is_known(weight: Weight | Tensor) -> bool:
+    """Whether a weight is known, though it be on the device: a tensor is."""
+    return isinstance(weight, Tensor) or not any(map(math.isnan, numbers_of(weight)))
 
 
 def numbers_of(weight: Weight) -> tuple[float, ...]:

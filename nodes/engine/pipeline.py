@@ -86,10 +86,9 @@ def outer_sample(executor, noise, latent_image, sampler, sigmas, *args, **kwargs
     for stage, why in idle.items():
         run.say(f"{stage.node} has no effect {why}.", logging.WARNING)
     remarks.introduce(guider, run)
-    if not run.neutral:
-        parametrisation.name_unknown(guider.model_patcher, run)
     if run.neutral:
         return finish(run, executor, noise, latent_image, sampler, sigmas, *args, **kwargs)
+    parametrisation.name_unknown(guider.model_patcher, run)
     try:
         with guiders.kept(guider, row):
             second_text.open_texts(run)

@@ -18,9 +18,6 @@ from .steps import Step, find_step
 
 OUT_OF_TIME = "Azimuth: the negative's time range does not reach every step; those steps run at weight 1."
 
-# The kinds that do nothing without a negative pass.
-CONTRASTING = (stages.Negative, stages.Baseline, stages.Combine)
-
 
 def introduce(guider, run: Run) -> None:
     """Log, when the run opens, what its user might not expect."""
@@ -69,7 +66,7 @@ def warn_stranded(guider, run: Run) -> None:
 
 def contrasting(run: Run) -> list[stages.Stage]:
     """The stages that do nothing without a negative pass."""
-    return [stage for kind in CONTRASTING for stage in run.of(kind)] + comparing(run)
+    return [stage for kind in stages.CONTRASTING for stage in run.of(kind)] + comparing(run)
 
 
 def weighing(run: Run) -> list[stages.Stage]:
@@ -328,12 +325,12 @@ def report_unmet(run: Run) -> None:
 
     A cache may have answered for whole steps, or a guider that nobody here knows may have made no negative pass.
     """
-    for stage in [stage for kind in (*CONTRASTING, stages.Add, stages.Correct) for stage in run.of(kind)]:
+    for stage in [stage for kind in (*stages.CONTRASTING, stages.Add, stages.Correct) for stage in run.of(kind)]:
         if stage in run.account.acted or not run.ever_counts(stage, run.usual):
             continue
         heads = f"{stage.node} has ", OUT_OF_TIME  # with the latter the run is another than without the node
         if not any(sentence.startswith(heads) for sentence in run.account.said):
-            alone = isinstance(stage, CONTRASTING) and run.calls
+            alone = isinstance(stage, stages.CONTRASTING) and run.calls
             why = "no negative pass was made at its steps" if alone else "no prediction of its steps came to it"
             run.say(f"{stage.node} has no effect: {why}; bypass the node or the one that leaves them out.")
 

@@ -445,6 +445,9 @@ class Correct(Blended):
     idle: Callable[[float], bool] = lambda value: False
 
 
+# The kinds that do nothing without a negative pass.
+CONTRASTING = (Negative, Baseline, Combine)
+
 ORDER = (Condition, Attention, Pair, Negative, Baseline, Weight, Skip, Reuse, Combine, Add, Correct)
 
 

@@ -46,6 +46,17 @@ def neutral(values: dict[str, float]) -> bool:
     return all(value == 1.0 for name, value in values.items() if name != "cutoff")
 
 
+def gains_around(border: str, high: float, strongest: str) -> list[io.Float.Input]:
+    """The two gains of FreSca; `strongest` is what a high of 1.5 is for."""
+    below = f"l: frequencies up to the {border} get l times cfg: 0.5 to 1. 1, with high 1 = plain CFG."
+    useful = f"1.2 (SD3) to 1.5 ({strongest})"
+    beyond = f"h: frequencies beyond the {border} get h times cfg: {useful}. 1, with low 1 = plain CFG."
+    return [
+        inputs.plain_float("low", 1.0, 0.0, 10.0, 0.05, below),
+        inputs.plain_float("high", high, 0.0, 10.0, 0.05, beyond),
+    ]
+
+
 MODES = {
     "FDG": Mode(
         two_bands,
@@ -85,45 +96,12 @@ MODES = {
     # An option of its own, and no input of FreSca: a saved workflow would take up the default of a new input.
     "FreSca adaptive": Mode(
         adaptive_regions,
-        [
-            inputs.plain_float(
-                "low",
-                1.0,
-                0.0,
-                10.0,
-                0.05,
-                "l: frequencies up to the border get l times cfg: 0.5 to 1. 1, with high 1 = plain CFG.",
-            ),
-            inputs.plain_float(
-                "high",
-                1.5,
-                0.0,
-                10.0,
-                0.05,
-                "h: frequencies beyond the border get h times cfg: 1.2 (SD3) to 1.5 (SDXL, and the authors' code). 1, "
-                "with low 1 = plain CFG.",
-            ),
-        ],
+        gains_around("border", 1.5, "SDXL, and the authors' code"),
     ),
     "FreSca": Mode(
         two_regions,
         [
-            inputs.plain_float(
-                "low",
-                1.0,
-                0.0,
-                10.0,
-                0.05,
-                "l: frequencies up to the cutoff get l times cfg: 0.5 to 1. 1, with high 1 = plain CFG.",
-            ),
-            inputs.plain_float(
-                "high",
-                1.25,
-                0.0,
-                10.0,
-                0.05,
-                "h: frequencies beyond the cutoff get h times cfg: 1.2 (SD3) to 1.5 (SDXL). 1, with low 1 = plain CFG.",
-            ),
+            *gains_around("cutoff", 1.25, "SDXL"),
             inputs.plain_float(
                 "cutoff",
                 0.3,
